@@ -1,0 +1,1 @@
+"""Config files: `base.yaml`, `task/`, `model/`, `recipe/<task>/<model>.yaml`."""

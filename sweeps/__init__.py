@@ -1,0 +1,1 @@
+"""Sweep files, in the format of W&B sweeps."""
