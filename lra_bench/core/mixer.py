@@ -29,6 +29,10 @@ class SequenceMixer(nn.Module, ABC):
 
     Config: ClassVar[type[MixerConfig]] = MixerConfig
 
+    mixes_channels: ClassVar[bool] = True
+    """False: output channel c sees input channel c alone, and d_out is d_model. Where such a mixer would stand bare,
+    the backbone puts linear maps on both sides of it."""
+
     def __init__(self, cfg: MixerConfig, ctx: MixerContext) -> None:
         super().__init__()
         self.cfg = cfg

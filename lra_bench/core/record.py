@@ -1,8 +1,6 @@
 """The record of one trial: what was run, what came of it, and under which conditions. Written whatever happens."""
 
 import math
-import os
-import tempfile
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from lra_bench.core.errors import LraBenchError
+from lra_bench.core.files import write_atomically
 
 SCHEMA_VERSION = 1
 
@@ -161,17 +160,3 @@ class RunRecord(_Part):
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the file"
             raise LraBenchError(f"{path} is not a valid run record: {where}: {first['msg']}") from error
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write `text` to `path` through a temporary file beside it and a rename."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
