@@ -67,8 +67,7 @@ class Registry:
         close = difflib.get_close_matches(name, entries, n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
         raise ConfigError(
-            f"there is no {self.kind} '{name}'.{hint} Known: {', '.join(entries)}; "
-            f"or give your own as 'module:Class'."
+            f"there is no {self.kind} '{name}'.{hint} Known: {', '.join(entries)}; or give your own as 'module:Class'."
         )
 
     def load(self, name: str, base: type) -> Any:

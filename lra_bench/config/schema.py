@@ -1,0 +1,51 @@
+"""The whole config of one trial."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from lra_bench.core.settings import BackboneConfig, OptimConfig, TrackingConfig, TrainConfig, require
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that defines a trial. `task` and `model` hold the `Config` of the task and mixer they name.
+
+    Attributes:
+        task: knobs of the task; a subclass of `TaskConfig`.
+        model: knobs of the mixer; a subclass of `MixerConfig`.
+        backbone: the network around the mixers.
+        optim: optimizer and schedule.
+        train: budget, cadence, device.
+        tracking: W&B.
+        seed: of initialisation, dropout and example order.
+        data_seed: of generated data and fixed splits.
+        track: uniform, one setting for all models; recipe, each model's own published one.
+        protocol: clean, three disjoint splits; legacy, what published code did.
+        recipe: "<task>/<model>" of the recipe in use, or null.
+        study: groups trials; names their folder.
+        out_dir: where studies are written.
+    """
+
+    task: Any = None
+    model: Any = None
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    seed: int = 0
+    data_seed: int = 0
+    track: Literal["uniform", "recipe"] = "uniform"
+    protocol: Literal["clean", "legacy"] = "clean"
+    recipe: str | None = None
+    study: str = "train"
+    out_dir: str = "runs"
+
+    def __post_init__(self) -> None:
+        require(self.seed >= 0, "seed", "zero or more", self.seed)
+        require(self.data_seed >= 0, "data_seed", "zero or more", self.data_seed)
+        plain = self.study not in ("", ".", "..") and "/" not in self.study
+        require(plain, "study", "a plain folder name", repr(self.study))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain types, as written to `config.yaml` and into the record."""
+        return asdict(self)

@@ -1,0 +1,150 @@
+"""The task contract: one data module that gives one kind of batch, in an order that depends on the step alone."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from lra_bench.core.batch import Batch
+from lra_bench.core.settings import TaskConfig, TrainConfig
+from lra_bench.core.specs import TaskSpec
+
+Split = Literal["train", "val", "test"]
+
+
+class Source(Dataset[Batch], ABC):
+    """Random access to the examples of one split, a batch at a time. `size` is None for an endless stream."""
+
+    size: int | None
+
+    @abstractmethod
+    def __getitems__(self, indices: list[int]) -> Batch:
+        """Gather a batch by index, vectorised."""
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.__getitems__([index])
+
+
+class SequenceDataModule(LightningDataModule, ABC):
+    """A task. A subclass sets `Config` and `VERSION` and implements the four abstract members.
+
+    The loaders have random generators of their own, so that reading data never moves the global one.
+
+    Args:
+        cfg: the task's knobs, an instance of its `Config`.
+        data_seed: of generated data and carved splits; not the run's seed.
+        protocol: clean or legacy.
+        train: batch sizes and workers.
+        seed: of the order of training examples.
+    """
+
+    Config: ClassVar[type[TaskConfig]]
+    VERSION: ClassVar[int]
+
+    def __init__(self, cfg: TaskConfig, data_seed: int, protocol: str, train: TrainConfig, seed: int) -> None:
+        super().__init__()
+        self.cfg = cfg
+        self.data_seed = data_seed
+        self.protocol = protocol
+        self.train = train
+        self.seed = seed
+
+    @property
+    @abstractmethod
+    def spec(self) -> TaskSpec:
+        """The task's declared contract."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Hash of everything that decides the data."""
+
+    @abstractmethod
+    def source(self, split: Split) -> Source:
+        """The examples of a split."""
+
+    @abstractmethod
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """Test metrics of trivial and of optimal predictors: {name: {metric: value}}."""
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Endless batches from the trainer's current step on."""
+        start = self.trainer.global_step if self.trainer else 0
+        source = self.source("train")
+        return ResumableLoader(
+            source,
+            batch_sampler=StepSampler(source.size, self.train.global_batch_size, self.seed, start),
+            collate_fn=_as_it_is,
+            generator=torch.Generator(),
+            num_workers=self.train.workers,
+            persistent_workers=self.train.workers > 0,
+        )
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Every validation example once, in order."""
+        return self._in_order("val")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Every test example once, in order."""
+        return self._in_order("test")
+
+    def _in_order(self, split: Split) -> DataLoader[Batch]:
+        source = self.source(split)
+        assert source.size is not None
+        step = self.train.eval_batch_size
+        batches = [list(range(first, min(first + step, source.size))) for first in range(0, source.size, step)]
+        return DataLoader(source, batch_sampler=batches, collate_fn=_as_it_is, generator=torch.Generator())
+
+
+class StepSampler(Sampler[list[int]]):
+    """Indices of the batch of every step from `start` on, without end.
+
+    A finite split is walked in passes, each in an order drawn from (seed, pass); a batch may span two passes.
+    An endless stream is walked in order. Nothing but the step decides a batch, so resuming needs no state.
+
+    Args:
+        size: examples in the split, None for an endless stream.
+        batch_size: examples per step.
+        seed: of the orders.
+        start: first step.
+    """
+
+    def __init__(self, size: int | None, batch_size: int, seed: int, start: int = 0) -> None:
+        self.size = size
+        self.batch_size = batch_size
+        self.seed = seed
+        self.start = start
+        self._pass = -1
+        self._order = np.empty(0, dtype=np.int64)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        position = self.start * self.batch_size
+        while True:
+            positions = range(position, position + self.batch_size)
+            yield list(positions) if self.size is None else [self._example_at(p, self.size) for p in positions]
+            position += self.batch_size
+
+    def _example_at(self, position: int, size: int) -> int:
+        number, offset = divmod(position, size)
+        if number != self._pass:
+            self._pass = number
+            self._order = np.random.default_rng([self.seed, number]).permutation(size)
+        return int(self._order[offset])
+
+
+class ResumableLoader(DataLoader[Batch]):
+    """A loader whose sampler already starts at the right step; the two methods tell Lightning so."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the step is the state."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch

@@ -1,0 +1,43 @@
+"""Where numbers come from: code version, packages, machine."""
+
+import platform
+import subprocess
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = ("lra-bench", "torch", "lightning", "torchmetrics", "numpy", "omegaconf")
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that results depend on."""
+    return {name: metadata.version(name) for name in PACKAGES}
+
+
+def python_version() -> str:
+    """Such as "3.12.1"."""
+    return platform.python_version()
+
+
+@lru_cache(maxsize=1)
+def code_version() -> tuple[str | None, bool | None]:
+    """Git commit of this code and whether it was changed since; (None, None) for an installed package."""
+    if _git("ls-files", "--error-unmatch", "__init__.py") is None:
+        return None, None
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    return commit, bool(changes)
+
+
+def _git(*arguments: str) -> str | None:
+    """Output of a git command in the package's folder, None where it fails."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), *arguments],  # noqa: S607 (git from the PATH)
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

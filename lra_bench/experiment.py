@@ -1,0 +1,271 @@
+"""One trial, from config to record: build, fit, select on validation, test once. A record is written whatever happens."""
+
+import logging
+import sys
+import traceback
+import warnings
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.loggers import Logger
+
+from lra_bench import tracking
+from lra_bench.config.identity import trial_id
+from lra_bench.config.schema import Config
+from lra_bench.core.errors import LraBenchError
+from lra_bench.core.mixer import SequenceMixer
+from lra_bench.core.record import (
+    Budget,
+    Environment,
+    ModelInfo,
+    RunRecord,
+    Selection,
+    Status,
+    TaskInfo,
+    Tracking,
+)
+from lra_bench.core.registry import MODELS, TASKS
+from lra_bench.data.datamodule import SequenceDataModule
+from lra_bench.environment import code_version, package_versions, python_version
+from lra_bench.nn.backbone import Backbone
+from lra_bench.training.checkpoints import Checkpointer
+from lra_bench.training.guard import Guard, TrialStopped
+from lra_bench.training.history import History, read_history, thinned
+from lra_bench.training.module import LitSequenceModel
+from lra_bench.training.objectives import make_objective
+from lra_bench.training.optimizers import ParameterGroup, parameter_groups
+
+SELECTION_RULE = "best validation {metric}, earliest step on ties"
+PRECISIONS = {"32": "32-true", "64": "64-true", "bf16-mixed": "bf16-mixed"}
+
+
+@dataclass
+class Outcome:
+    """What is known of a trial so far; a record can be made of it at any moment."""
+
+    status: Status = Status.ERROR
+    message: str | None = None
+    failed_step: int | None = None
+    model: ModelInfo | None = None
+    task: TaskInfo | None = None
+    steps: int = 0
+    seconds: float = 0.0
+    learning_rates: dict[str, float] = field(default_factory=dict)
+    selection: Selection | None = None
+    val: dict[str, float] = field(default_factory=dict)
+    test: dict[str, float] = field(default_factory=dict)
+    device: str = "unknown"
+    tracking: Tracking | None = None
+
+
+def run(config: Config, folder: Path, show_progress: bool = False) -> RunRecord:
+    """Run a trial, or go on with one that was interrupted, and write `record.json` into its folder.
+
+    Args:
+        config: the composed config.
+        folder: the trial's own; holds checkpoints of an earlier, interrupted run if there was one.
+        show_progress: draw a progress bar.
+
+    Returns:
+        The record that was written. A failure of the trial is a status, not an exception.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "checkpoints").mkdir(exist_ok=True)
+    outcome = Outcome()
+    identity = trial_id(config, TASKS.load(config.task.name, SequenceDataModule).VERSION)
+    logger: Logger | None = None
+    try:
+        logger = tracking.make_logger(config, identity, folder)
+        _train(config, folder, outcome, logger, show_progress)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        outcome.status, outcome.message = Status.OOM, _one_line(error)
+    except Exception as error:
+        outcome.status, outcome.message = Status.ERROR, _one_line(error)
+        if not isinstance(error, LraBenchError):
+            traceback.print_exc()
+    finally:
+        if logger is not None:
+            outcome.tracking = tracking.finish(
+                logger,
+                {"status": str(outcome.status), **{f"test/{k}": v for k, v in outcome.test.items()}},
+                failed=outcome.status in (Status.ERROR, Status.OOM),
+            )
+        record = _record(config, identity, folder, outcome)
+        record.write(folder / "record.json")
+    return record
+
+
+def build(config: Config) -> tuple[SequenceDataModule, Backbone, list[ParameterGroup]]:
+    """The task, the network with weights drawn from the run's seed, and its parameter groups.
+
+    Raises:
+        ConfigError: the parts do not fit each other.
+    """
+    task_class = TASKS.load(config.task.name, SequenceDataModule)
+    mixer_class = MODELS.load(config.model.name, SequenceMixer)
+    task = task_class(config.task, config.data_seed, config.protocol, config.train, config.seed)
+    torch.manual_seed(config.seed)
+    net = Backbone(config.backbone, task.spec, lambda ctx: mixer_class(config.model, ctx), mixer_class.mixes_channels)
+    groups = parameter_groups(net, net.mixers, config.optim, allow_absolute=config.track == "recipe")
+    return task, net, groups
+
+
+def _train(config: Config, folder: Path, outcome: Outcome, logger: Logger | None, show_progress: bool) -> None:
+    """Everything that may fail; fills `outcome` as it goes."""
+    if config.train.threads is not None:
+        torch.set_num_threads(config.train.threads)
+    task, net, groups = build(config)
+    spec = task.spec
+    for group in groups:
+        print(f"optimizer group {group.describe()}")
+    outcome.learning_rates = {group.name: group.lr for group in groups}
+    outcome.model = ModelInfo(
+        name=config.model.name,
+        origin=MODELS.find(config.model.name).origin,
+        parameters=sum(p.numel() for p in net.parameters() if p.requires_grad),
+        state_size=sum(mixer.state_size(spec.seq_len) for mixer in net.mixers.values()),
+    )
+    outcome.task = TaskInfo(
+        name=spec.name,
+        version=spec.version,
+        fingerprint=task.fingerprint(),
+        metric=spec.metric,
+        higher_is_better=spec.higher_is_better,
+        chance=spec.chance,
+        baselines=task.baselines(),
+    )
+    module = LitSequenceModel(
+        net, make_objective(spec), groups, config.optim, config.train.max_steps, config.train.compile
+    )
+    guard = Guard(config.train, spec)
+    checkpointer = Checkpointer(folder / "checkpoints", spec)
+    history = History(folder / "history.jsonl", config.train.log_every)
+    with _quiet_lightning():
+        trainer = _trainer(config, folder, [guard, history, checkpointer], logger, show_progress)
+        outcome.device = _device_name(trainer)
+        outcome.status = Status.OK
+        try:
+            trainer.fit(
+                module,
+                datamodule=task,
+                ckpt_path=checkpointer.last if checkpointer.last.exists() else None,
+                weights_only=True,
+            )
+        except TrialStopped as stop:
+            outcome.status, outcome.message, outcome.failed_step = stop.status, stop.message, stop.failed_step
+        finally:
+            outcome.steps, outcome.seconds = trainer.global_step, guard.elapsed()
+        if checkpointer.best_step is None:
+            return
+        outcome.selection = Selection(rule=SELECTION_RULE.format(metric=spec.metric), step=checkpointer.best_step)
+        outcome.val = checkpointer.best_metrics
+        if outcome.status in (Status.DIVERGED, Status.PREEMPTED):
+            return
+        if outcome.status is Status.OK and spec.at_chance(outcome.val[spec.metric]):
+            outcome.status = Status.CHANCE
+            outcome.message = f"validation {spec.metric} {outcome.val[spec.metric]:.4g} is no better than chance"
+        checkpointer.load_best(module)
+        results = trainer.test(module, datamodule=task, verbose=False)[0]
+        outcome.test = {name.removeprefix("test/"): value for name, value in results.items()}
+
+
+def _trainer(
+    config: Config, folder: Path, callbacks: list[Callback], logger: Logger | None, show_progress: bool
+) -> Trainer:
+    train = config.train
+    if show_progress:
+        callbacks = [*callbacks, RichProgressBar()]
+    return Trainer(
+        accelerator=train.accelerator,
+        devices=1,
+        precision=PRECISIONS[train.precision],  # type: ignore[arg-type]
+        max_epochs=-1,
+        max_steps=train.max_steps,
+        val_check_interval=min(train.val_every, train.max_steps),
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        gradient_clip_val=config.optim.grad_clip,
+        logger=logger or False,
+        callbacks=callbacks,
+        enable_progress_bar=show_progress,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+    )
+
+
+class _quiet_lightning(warnings.catch_warnings):  # noqa: N801 (used as a verb)
+    """Silence what Lightning says about choices that this project makes on purpose."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+        warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # Lightning 2.6 with torch 2.13
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")  # batches are made by vectorised code
+        warnings.filterwarnings("ignore", ".*GPU available but not used.*")  # tiny tasks ask for the CPU
+
+
+def _device_name(trainer: Trainer) -> str:
+    device = trainer.strategy.root_device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _record(config: Config, identity: str, folder: Path, outcome: Outcome) -> RunRecord:
+    commit, dirty = code_version()
+    examples = outcome.steps * config.train.global_batch_size
+    return RunRecord(
+        trial_id=identity,
+        study=config.study,
+        status=outcome.status,
+        message=outcome.message,
+        failed_step=outcome.failed_step,
+        model=outcome.model,
+        task=outcome.task,
+        track=config.track,
+        protocol=config.protocol,
+        seed=config.seed,
+        data_seed=config.data_seed,
+        config=config.to_dict(),
+        budget=Budget(
+            steps=outcome.steps,
+            examples=examples,
+            seconds=outcome.seconds,
+            examples_per_second=examples / outcome.seconds if outcome.seconds else None,
+            peak_memory_mb=_peak_memory_mb(),
+        ),
+        learning_rates=outcome.learning_rates,
+        selection=outcome.selection,
+        val=outcome.val,
+        test=outcome.test,
+        curve=thinned(read_history(folder / "history.jsonl")),
+        environment=Environment(
+            commit=commit,
+            dirty=dirty,
+            python=python_version(),
+            packages=package_versions(),
+            device=outcome.device,
+            precision=config.train.precision,
+            threads=torch.get_num_threads(),
+        ),
+        tracking=outcome.tracking,
+    )
+
+
+def _peak_memory_mb() -> float | None:
+    """Of the GPU where one was used, else of this process."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 1e6
+    with suppress(ImportError):  # not on Windows
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    return None
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,0 +1,119 @@
+"""The one network that every mixer is put into.
+
+encoder -> depth x [norm, mixer, activation, dropout, GLU, dropout, residual] -> pooling -> head
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lra_bench.core.batch import Batch
+from lra_bench.core.mixer import SequenceMixer
+from lra_bench.core.settings import BackboneConfig
+from lra_bench.core.specs import InputKind, MixerContext, OutputKind, TaskSpec
+from lra_bench.nn.layers import make_norm, pool
+
+MixerFactory = Callable[[MixerContext], SequenceMixer]
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "relu": F.relu,
+    "silu": F.silu,
+    "identity": lambda x: x,
+}
+
+
+class Block(nn.Module):
+    """One mixer with what stands around it; (B, L, d_model) -> (B, L, ctx.d_out)."""
+
+    def __init__(self, cfg: BackboneConfig, mixer: SequenceMixer) -> None:
+        super().__init__()
+        d_in, d_out = mixer.ctx.d_model, mixer.ctx.d_out
+        self.mixer = mixer
+        self.norm = make_norm(cfg.norm, d_in if cfg.prenorm else d_out)
+        self.prenorm = cfg.prenorm
+        self.activation = ACTIVATIONS[cfg.activation]
+        self.gate = nn.Linear(d_out, 2 * d_out) if cfg.glu else None
+        self.dropout = nn.Dropout(cfg.dropout)
+        self.residual = cfg.residual
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, L, d_model), (B, L) bool or None -> (B, L, d_out)."""
+        z = self.mixer(self.norm(x, mask) if self.prenorm else x, mask)
+        z = self.dropout(self.activation(z))
+        if self.gate is not None:
+            z = self.dropout(F.glu(self.gate(z), dim=-1))
+        if self.residual:
+            z = z + x
+        return z if self.prenorm else self.norm(z, mask)
+
+
+class Backbone(nn.Module):
+    """Encoder, blocks, pooling and head for one task.
+
+    Args:
+        cfg: what stands around the mixers.
+        spec: the task's contract; decides encoder, pooling and head.
+        make_mixer: builds the mixer of one layer.
+        mixes_channels: of the mixer class. If False, linear maps take the place of identity encoder and head, since
+            a mixer that treats channels apart cannot map the task's inputs to its outputs alone.
+
+    Raises:
+        ConfigError: the parts do not fit, such as an identity encoder on tokens.
+    """
+
+    def __init__(
+        self, cfg: BackboneConfig, spec: TaskSpec, make_mixer: MixerFactory, mixes_channels: bool = True
+    ) -> None:
+        super().__init__()
+        self.output = spec.output
+        self.pooling: Literal["mean", "last"] = cfg.pooling
+        bare_in = cfg.encoder == "identity" and mixes_channels and spec.input is InputKind.CONTINUOUS
+        bare_out = cfg.head == "identity" and mixes_channels and spec.output is OutputKind.REGRESS_SEQUENCE
+        width = spec.input_size if bare_in else cfg.d_model
+        self.encoder = nn.Identity() if bare_in else _encoder(spec, width)
+        self.blocks = nn.ModuleList()
+        for index in range(cfg.depth):
+            d_out = spec.output_size if bare_out and index == cfg.depth - 1 else width
+            ctx = MixerContext(width, d_out, spec.seq_len, layer_idx=index, n_layers=cfg.depth)
+            self.blocks.append(Block(cfg, make_mixer(ctx)))
+        self.final_norm = make_norm(cfg.norm if cfg.prenorm else "none", width)
+        self.head = nn.Identity() if bare_out else _head(spec, width)
+
+    @property
+    def mixers(self) -> dict[str, SequenceMixer]:
+        """Module path -> mixer, in order of depth."""
+        return {f"blocks.{i}.mixer": block.mixer for i, block in enumerate(self.blocks)}  # type: ignore[misc]
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits (B, n_classes), or a predicted sequence (B, L, output_size)."""
+        features = self._features(batch.x, batch.mask)
+        if self.output is OutputKind.CLASSIFY_PAIR:
+            assert batch.x2 is not None, "a pair task must give x2"
+            second = self._features(batch.x2, batch.mask2)
+            features = torch.cat([features, second, features - second, features * second], dim=-1)
+        return self.head(features)
+
+    def _features(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """(B, d) where the task classifies, (B, L, d) where it predicts a sequence."""
+        x = self.encoder(x)
+        for block in self.blocks:
+            x = block(x, mask)
+        x = self.final_norm(x, mask)
+        return x if self.output is OutputKind.REGRESS_SEQUENCE else pool(x, mask, self.pooling)
+
+
+def _encoder(spec: TaskSpec, width: int) -> nn.Module:
+    if spec.input is InputKind.TOKENS:
+        return nn.Embedding(spec.input_size, width, padding_idx=spec.pad_id)
+    return nn.Linear(spec.input_size, width)
+
+
+def _head(spec: TaskSpec, width: int) -> nn.Module:
+    """Linear; for pairs, the non-linear read-out of the four joint features, as in LRA's dual encoder."""
+    if spec.output is OutputKind.CLASSIFY_PAIR:
+        return nn.Sequential(nn.Linear(4 * width, width), nn.ReLU(), nn.Linear(width, spec.output_size))
+    return nn.Linear(width, spec.output_size)

@@ -1,0 +1,149 @@
+"""Spectral filters: the leading eigenpairs of the Hankel matrix of Spectral State Space Models. No torch here."""
+
+import contextlib
+import math
+import os
+import zipfile
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from platformdirs import user_cache_dir
+
+from lra_bench.core.errors import ConfigError
+from lra_bench.core.files import replacing
+
+Array = NDArray[np.float64]
+
+FILTERS_VERSION = 1
+"""Part of the cache file's name: raised whenever the numbers change."""
+
+
+@lru_cache(maxsize=32)
+def spectral_filters(seq_len: int, num_filters: int) -> tuple[Array, Array]:
+    """Leading eigenpairs of the L x L Hankel matrix Z_ij = 2 / ((i+j)^3 - (i+j)), i, j = 1..L.
+
+    Correct to about 1e-10 for every L and K, also where an eigenvalue lies far below float64's resolution of Z.
+    Computed once per (L, K), then read from `LRA_BENCH_CACHE_DIR` (default: the platform's cache folder).
+    Source: Agarwal et al., "Spectral State Space Models", arXiv 2312.06837, section 2.
+
+    Args:
+        seq_len: L, at least 1.
+        num_filters: K, at most L.
+
+    Returns:
+        sigma: (K,) float64, eigenvalues, descending.
+        phi: (L, K) float64, orthonormal columns; each one's entry of largest magnitude is positive. Both read-only.
+
+    Raises:
+        ConfigError: K is not within 1..L.
+    """
+    if not 1 <= num_filters <= seq_len:
+        raise ConfigError(f"model.num_filters must be between 1 and the sequence length, {seq_len}; got {num_filters}")
+    sigma, phi = _cached(seq_len, num_filters)
+    sigma.flags.writeable = phi.flags.writeable = False
+    return sigma, phi
+
+
+def _cached(L: int, K: int) -> tuple[Array, Array]:
+    """From the disk cache, which is filled if it can be. A file that cannot be read is made anew."""
+    path = _cache_dir() / f"stu_v{FILTERS_VERSION}_L{L}_K{K}.npz"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            filters = _read(path, L, K)
+            if filters is None:
+                filters = compute_filters(L, K)
+                with replacing(path) as temporary, temporary.open("wb") as file:
+                    np.savez(file, sigma=filters[0], phi=filters[1])
+    except OSError:
+        filters = _read(path, L, K) or compute_filters(L, K)
+    return filters
+
+
+def _cache_dir() -> Path:
+    return Path(os.environ.get("LRA_BENCH_CACHE_DIR") or user_cache_dir("lra-bench")) / "filters"
+
+
+def _read(path: Path, L: int, K: int) -> tuple[Array, Array] | None:
+    """The filters in a cache file; None where there is none, or not a sound one."""
+    with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        with np.load(path, allow_pickle=False) as stored:
+            sigma, phi = stored["sigma"], stored["phi"]
+        if sigma.shape == (K,) and phi.shape == (L, K) and sigma.dtype == phi.dtype == np.float64:
+            return sigma, phi
+    return None
+
+
+def compute_filters(seq_len: int, num_filters: int) -> tuple[Array, Array]:
+    """As `spectral_filters`, always computed. Cost: about L (K + 30)^2 / 2 multiplications of long integers.
+
+    Eigenvalues fall geometrically, to 1e-97 at L = K = 64, so an eigensolver run on Z in float64 returns noise.
+    Instead: (1) Z ~ X diag(d) X^T by pivoted Cholesky in long fixed-point arithmetic, which leaves X well
+    conditioned and all the grading in d; (2) QR and one-sided Jacobi rotations of X diag(sqrt(d)) in float64, which
+    keep the relative accuracy of every singular value and vector of such a product (Demmel et al., "Computing the
+    singular value decomposition with high relative accuracy", Linear Algebra Appl. 299, 1999).
+    """
+    X, d = _pivoted_cholesky(seq_len, num_filters)
+    Q, R = np.linalg.qr(X * d)
+    U, s = _one_sided_jacobi(R)
+    phi = (Q @ U)[:, :num_filters]
+    peak = np.abs(phi).argmax(axis=0)
+    phi *= np.sign(np.take_along_axis(phi, peak[None], axis=0))
+    return s[:num_filters] ** 2, np.ascontiguousarray(phi)
+
+
+def _pivoted_cholesky(L: int, K: int) -> tuple[Array, Array]:
+    """X (L, r), entries within [-1, 1], and sqrt(d) (r,): Z = X diag(d) X^T to 1e-9 of the K-th eigenvalue.
+
+    By interlacing the K-th eigenvalue is at least the smallest one of the K x K matrix, which is above 2^-(5.1 K + 10):
+    hence the number of fractional bits.
+    """
+    bits = 6 * K + 64
+    i = np.arange(1, L + 1).astype(object)
+    one, s = 1 << bits, 2 * i
+    rest = 2 * one // (s**3 - s)
+    columns: list[NDArray[np.object_]] = []
+    pivots: list[int] = []
+    while len(pivots) < L:
+        if len(pivots) > K and int(rest.sum()) * 10**9 < pivots[K - 1]:
+            break
+        p = int(rest.argmax())
+        s = i + (p + 1)
+        column = 2 * one // (s**3 - s)
+        if columns:
+            column -= sum(x * (x[p] * d >> bits) for x, d in zip(columns, pivots, strict=True)) >> bits
+        column = column * one // column[p]
+        pivots.append(int(rest[p]))
+        columns.append(column)
+        rest -= (column * column >> bits) * pivots[-1] >> bits
+    X = np.stack([(x / one).astype(np.float64) for x in columns], axis=1)
+    return X, np.array([math.isqrt(d << bits) / one for d in pivots])
+
+
+def _one_sided_jacobi(R: Array) -> tuple[Array, Array]:
+    """Left singular vectors (r, r) and singular values (r,), descending, of a square R with graded columns.
+
+    Plane rotations from the right until all columns are orthogonal (Hestenes).
+    """
+    A = R.copy().T
+    r = len(A)
+    for _sweep in range(60):
+        rotated = False
+        for p in range(r - 1):
+            for q in range(p + 1, r):
+                a, b, c = A[p] @ A[p], A[q] @ A[q], A[p] @ A[q]
+                if abs(c) <= 1e-15 * math.sqrt(a) * math.sqrt(b):
+                    continue
+                rotated = True
+                zeta = (b - a) / (2 * c)
+                t = math.copysign(1.0, zeta) / (abs(zeta) + math.hypot(1.0, zeta))
+                cos = 1 / math.hypot(1.0, t)
+                A[p], A[q] = cos * (A[p] - t * A[q]), cos * (A[q] + t * A[p])
+        if not rotated:
+            break
+    s = np.linalg.norm(A, axis=1)
+    order = np.argsort(-s)
+    return (A[order] / s[order, None]).T, s[order]

@@ -1,0 +1,79 @@
+"""The one LightningModule: any network, any objective."""
+
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+
+from lra_bench.core.batch import Batch
+from lra_bench.core.settings import OptimConfig
+from lra_bench.nn.backbone import Backbone
+from lra_bench.training.objectives import Objective
+from lra_bench.training.optimizers import ParameterGroup, lr_factor, make_optimizer
+
+
+class LitSequenceModel(LightningModule):
+    """Trains a backbone on an objective.
+
+    Args:
+        net: the network.
+        objective: loss and metrics.
+        groups: parameters by learning rate and decay.
+        optim: optimizer and schedule.
+        max_steps: length of the schedule.
+        compile_net: run the network through torch.compile; checkpoints stay those of the plain network.
+    """
+
+    def __init__(
+        self,
+        net: Backbone,
+        objective: Objective,
+        groups: list[ParameterGroup],
+        optim: OptimConfig,
+        max_steps: int,
+        compile_net: bool = False,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.objective = objective
+        self.groups = groups
+        self.optim = optim
+        self.max_steps = max_steps
+        self.val_metrics = objective.metrics()
+        self.test_metrics = objective.metrics()
+        if compile_net:
+            self.net.compile()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
+        """Loss of one batch."""
+        return self.objective.loss(self.net(batch), batch)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Count one batch into the validation metrics."""
+        self.val_metrics.update(*self.objective.pairs(self.net(batch), batch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Publish the validation metrics."""
+        self.log_dict({f"val/{k}": v for k, v in self._finish(self.val_metrics).items()})
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Count one batch into the test metrics."""
+        self.test_metrics.update(*self.objective.pairs(self.net(batch), batch))
+
+    def on_test_epoch_end(self) -> None:
+        """Publish the test metrics."""
+        self.log_dict({f"test/{k}": v for k, v in self._finish(self.test_metrics).items()})
+
+    def configure_optimizers(self) -> Any:
+        """Optimizer, and a schedule that moves every step."""
+        optimizer = make_optimizer(self.groups, self.optim)
+        schedule = LambdaLR(optimizer, lr_factor(self.optim, self.max_steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @staticmethod
+    def _finish(metrics: Any) -> dict[str, Tensor]:
+        values: dict[str, Tensor] = metrics.compute()
+        metrics.reset()
+        return {name: torch.as_tensor(value) for name, value in values.items()}

@@ -1,0 +1,201 @@
+"""Task `lds`: predict the output of a random linear dynamical system from its inputs."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lra_bench.core.batch import Batch
+from lra_bench.core.settings import TaskConfig, require
+from lra_bench.core.specs import InputKind, OutputKind, TaskSpec
+from lra_bench.data.datamodule import SequenceDataModule, Source, Split
+from lra_bench.tasks.linear_systems import (
+    COMPLEX_SPECTRA,
+    LinearSystem,
+    draw_noise,
+    draw_system,
+    kalman_one_step,
+    output_variance,
+    simulate,
+)
+
+STREAMS = {"system": 0, "train": 1, "val": 2, "test": 3}
+"""Second word of the seed of every random stream; the first is the data seed, the third an example's index."""
+
+
+@dataclass(frozen=True)
+class LDSConfig(TaskConfig):
+    """The system and its data; the defaults are the paper's system (arXiv 2312.06837, section 3).
+
+    Attributes:
+        d_in: inputs.
+        d_state: states.
+        d_out: outputs.
+        spectrum: law of the eigenvalues of A, see `linear_systems.draw_eigenvalues`.
+        stability: largest modulus of an eigenvalue.
+        symmetric: A symmetric; a complex spectrum cannot be.
+        process_noise: standard deviation of the noise on each state.
+        observation_noise: standard deviation of the noise on each output.
+        seq_len: steps.
+        normalize: scale the outputs to unit variance (exact, from the system, not from data).
+        delay: steps by which the outputs lag the inputs, on top of the system.
+        val_size: validation sequences.
+        test_size: test sequences.
+    """
+
+    d_in: int = 3
+    d_state: int = 4
+    d_out: int = 3
+    spectrum: Literal["real_marginal", "complex_marginal", "real_uniform", "complex_disc", "gap"] = "real_marginal"
+    stability: float = 0.9999
+    symmetric: bool = True
+    process_noise: float = 0.0
+    observation_noise: float = 0.0
+    seq_len: int = 512
+    normalize: bool = False
+    delay: int = 0
+    val_size: int = 32
+    test_size: int = 128
+
+    def __post_init__(self) -> None:
+        for key in ("d_in", "d_state", "d_out", "seq_len", "val_size", "test_size"):
+            require(getattr(self, key) >= 1, f"task.{key}", "at least 1", getattr(self, key))
+        for key in ("process_noise", "observation_noise"):
+            require(getattr(self, key) >= 0, f"task.{key}", "zero or more", getattr(self, key))
+        require(0 < self.stability <= 1, "task.stability", "in (0, 1]", self.stability)
+        require(0 <= self.delay < self.seq_len, "task.delay", "from 0 to below task.seq_len", self.delay)
+        if self.spectrum in COMPLEX_SPECTRA:
+            require(not self.symmetric, "task.symmetric", f"false with spectrum {self.spectrum}", self.symmetric)
+            require(self.d_state % 2 == 0, "task.d_state", f"even with spectrum {self.spectrum}", self.d_state)
+
+
+class LDS(SequenceDataModule):
+    """Gaussian inputs, squared loss; an endless training stream, fixed validation and test sets.
+
+    The system is drawn from the data seed; example i of a split is a function of (data seed, split, i) alone.
+    """
+
+    Config = LDSConfig
+    VERSION = 1
+    cfg: LDSConfig
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The contract; chance is the error of predicting zero, in units of the outputs' variance."""
+        cfg = self.cfg
+        return TaskSpec(
+            name=cfg.name,
+            version=self.VERSION,
+            input=InputKind.CONTINUOUS,
+            output=OutputKind.REGRESS_SEQUENCE,
+            seq_len=cfg.seq_len,
+            input_size=cfg.d_in,
+            output_size=cfg.d_out,
+            metric="nmse",
+            higher_is_better=False,
+            chance=1.0,
+            chance_margin=0.05,
+            train_size=None,
+            val_size=cfg.val_size,
+            test_size=cfg.test_size,
+            source="generated (arXiv 2312.06837, section 3)",
+            licence="none needed",
+        )
+
+    def fingerprint(self) -> str:
+        """Hash of version, parameters and data seed; no file takes part."""
+        content = {"version": self.VERSION, "data_seed": self.data_seed, **asdict(self.cfg)}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def source(self, split: Split) -> Source:
+        """The examples of a split."""
+        return LDSSource(self, split)
+
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """Test errors of predictors that bracket every model.
+
+        zero_predictor predicts 0. With noise: noise_floor knows the true system and sees the inputs, as models do;
+        kalman_filter also sees the past noisy outputs, which models do not.
+        """
+        u, y = self.examples("test", range(self.cfg.test_size))
+        found = {"zero_predictor": self._errors(y, np.zeros_like(y))}
+        if self.system.noisy:
+            delayed = self._delayed(u)
+            found["noise_floor"] = self._errors(y, simulate(self.system, delayed) * self.scale)
+            found["kalman_filter"] = self._errors(y, kalman_one_step(self.system, delayed, y / self.scale) * self.scale)
+        return found
+
+    @cached_property
+    def system(self) -> LinearSystem:
+        """The system that all sequences of this data seed come from."""
+        cfg = self.cfg
+        return draw_system(
+            self._rng("system", 0),
+            d_in=cfg.d_in,
+            d_state=cfg.d_state,
+            d_out=cfg.d_out,
+            spectrum=cfg.spectrum,
+            stability=cfg.stability,
+            symmetric=cfg.symmetric,
+            process_noise=cfg.process_noise,
+            observation_noise=cfg.observation_noise,
+        )
+
+    @cached_property
+    def scale(self) -> float:
+        """Factor on the outputs."""
+        return output_variance(self.system, self.cfg.seq_len) ** -0.5 if self.cfg.normalize else 1.0
+
+    def examples(self, split: Split, indices: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Inputs (B, L, d_in) and outputs (B, L, d_out) of some examples of a split, in float64."""
+        generators = [self._rng(split, index) for index in indices]
+        u = np.stack([rng.standard_normal((self.cfg.seq_len, self.cfg.d_in)) for rng in generators])
+        noise = None
+        if self.system.noisy:
+            process, observation = zip(
+                *(draw_noise(rng, self.system, self.cfg.seq_len) for rng in generators), strict=True
+            )
+            noise = np.stack(process), np.stack(observation)
+        return u, simulate(self.system, self._delayed(u), noise) * self.scale
+
+    def _delayed(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self.cfg.delay == 0:
+            return u
+        return np.pad(u, ((0, 0), (self.cfg.delay, 0), (0, 0)))[:, : u.shape[1]]
+
+    def _rng(self, stream: str, index: int) -> np.random.Generator:
+        return np.random.default_rng([self.data_seed, STREAMS[stream], index])
+
+    @staticmethod
+    def _errors(y: NDArray[np.float64], prediction: NDArray[np.float64]) -> dict[str, float]:
+        mse = float(np.mean((y - prediction) ** 2))
+        return {"mse": mse, "nmse": mse / float(np.var(y))}
+
+
+class LDSSource(Source):
+    """One split. The training split is made on demand; the others are made once and kept."""
+
+    def __init__(self, task: LDS, split: Split) -> None:
+        self.task = task
+        self.split = split
+        self.size = {"train": None, "val": task.cfg.val_size, "test": task.cfg.test_size}[split]
+
+    @cached_property
+    def _kept(self) -> Batch:
+        assert self.size is not None
+        return self._make(range(self.size))
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        if self.size is None:
+            return self._make(indices)
+        return Batch(self._kept.x[indices], self._kept.y[indices])
+
+    def _make(self, indices: Sequence[int]) -> Batch:
+        u, y = self.task.examples(self.split, indices)
+        return Batch(torch.from_numpy(u).float(), torch.from_numpy(y).float())
