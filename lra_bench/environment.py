@@ -1,7 +1,8 @@
-"""Where numbers come from: code version, packages, machine."""
+"""Where numbers come from: code version, packages, memory used."""
 
 import platform
 import subprocess
+import sys
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -28,11 +29,25 @@ def code_version() -> tuple[str | None, bool | None]:
     return commit, bool(changes)
 
 
+def peak_memory_mb(on_gpu: bool) -> float | None:
+    """Most memory used so far, in units of 1e6 bytes: of the current GPU's allocator, or of this process."""
+    if on_gpu:
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 1e6
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
 def _git(*arguments: str) -> str | None:
     """Output of a git command in the package's folder, None where it fails."""
     try:
         done = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), *arguments],  # noqa: S607 (git from the PATH)
+            ["git", "-C", str(Path(__file__).parent), *arguments],
             capture_output=True,
             text=True,
             check=True,

@@ -1,11 +1,8 @@
-"""One trial, from config to record: build, fit, select on validation, test once. A record is written whatever happens."""
+"""One trial, from config to record: build, fit, select on validation, test once. Every ending leaves a record."""
 
 import logging
-import sys
 import traceback
 import warnings
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -14,52 +11,24 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import Logger
 
 from lra_bench import tracking
-from lra_bench.config.identity import trial_id
 from lra_bench.config.schema import Config
 from lra_bench.core.errors import LraBenchError
 from lra_bench.core.mixer import SequenceMixer
-from lra_bench.core.record import (
-    Budget,
-    Environment,
-    ModelInfo,
-    RunRecord,
-    Selection,
-    Status,
-    TaskInfo,
-    Tracking,
-)
+from lra_bench.core.record import ModelInfo, RunRecord, Selection, Status, TaskInfo
 from lra_bench.core.registry import MODELS, TASKS
 from lra_bench.data.datamodule import SequenceDataModule
-from lra_bench.environment import code_version, package_versions, python_version
+from lra_bench.environment import peak_memory_mb
 from lra_bench.nn.backbone import Backbone
+from lra_bench.outcome import Outcome, identity, write_record
 from lra_bench.training.checkpoints import Checkpointer
 from lra_bench.training.guard import Guard, TrialStopped
-from lra_bench.training.history import History, read_history, thinned
+from lra_bench.training.history import History, read_history
 from lra_bench.training.module import LitSequenceModel
 from lra_bench.training.objectives import make_objective
 from lra_bench.training.optimizers import ParameterGroup, parameter_groups
 
 SELECTION_RULE = "best validation {metric}, earliest step on ties"
 PRECISIONS = {"32": "32-true", "64": "64-true", "bf16-mixed": "bf16-mixed"}
-
-
-@dataclass
-class Outcome:
-    """What is known of a trial so far; a record can be made of it at any moment."""
-
-    status: Status = Status.ERROR
-    message: str | None = None
-    failed_step: int | None = None
-    model: ModelInfo | None = None
-    task: TaskInfo | None = None
-    steps: int = 0
-    seconds: float = 0.0
-    learning_rates: dict[str, float] = field(default_factory=dict)
-    selection: Selection | None = None
-    val: dict[str, float] = field(default_factory=dict)
-    test: dict[str, float] = field(default_factory=dict)
-    device: str = "unknown"
-    tracking: Tracking | None = None
 
 
 def run(config: Config, folder: Path, show_progress: bool = False) -> RunRecord:
@@ -76,10 +45,9 @@ def run(config: Config, folder: Path, show_progress: bool = False) -> RunRecord:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "checkpoints").mkdir(exist_ok=True)
     outcome = Outcome()
-    identity = trial_id(config, TASKS.load(config.task.name, SequenceDataModule).VERSION)
     logger: Logger | None = None
     try:
-        logger = tracking.make_logger(config, identity, folder)
+        logger = tracking.make_logger(config, identity(config), folder)
         _train(config, folder, outcome, logger, show_progress)
     except (torch.OutOfMemoryError, MemoryError) as error:
         outcome.status, outcome.message = Status.OOM, _one_line(error)
@@ -88,15 +56,22 @@ def run(config: Config, folder: Path, show_progress: bool = False) -> RunRecord:
         if not isinstance(error, LraBenchError):
             traceback.print_exc()
     finally:
+        outcome.peak_memory_mb = peak_memory_mb(on_gpu=outcome.device not in ("cpu", "unknown"))
         if logger is not None:
             outcome.tracking = tracking.finish(
                 logger,
                 {"status": str(outcome.status), **{f"test/{k}": v for k, v in outcome.test.items()}},
                 failed=outcome.status in (Status.ERROR, Status.OOM),
             )
-        record = _record(config, identity, folder, outcome)
-        record.write(folder / "record.json")
+        record = write_record(config, folder, outcome)
     return record
+
+
+def record_death(config: Config, folder: Path, status: Status, message: str) -> RunRecord:
+    """Write the record of a trial whose process could not do so itself."""
+    history = read_history(folder / "history.jsonl")
+    steps = history[-1].step if history else 0
+    return write_record(config, folder, Outcome(status=status, message=message, steps=steps))
 
 
 def build(config: Config) -> tuple[SequenceDataModule, Backbone, list[ParameterGroup]]:
@@ -121,7 +96,7 @@ def _train(config: Config, folder: Path, outcome: Outcome, logger: Logger | None
     task, net, groups = build(config)
     spec = task.spec
     for group in groups:
-        print(f"optimizer group {group.describe()}")
+        logging.getLogger(__name__).info("optimizer group %s", group.describe())
     outcome.learning_rates = {group.name: group.lr for group in groups}
     outcome.model = ModelInfo(
         name=config.model.name,
@@ -212,59 +187,6 @@ class _quiet_lightning(warnings.catch_warnings):  # noqa: N801 (used as a verb)
 def _device_name(trainer: Trainer) -> str:
     device = trainer.strategy.root_device
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _record(config: Config, identity: str, folder: Path, outcome: Outcome) -> RunRecord:
-    commit, dirty = code_version()
-    examples = outcome.steps * config.train.global_batch_size
-    return RunRecord(
-        trial_id=identity,
-        study=config.study,
-        status=outcome.status,
-        message=outcome.message,
-        failed_step=outcome.failed_step,
-        model=outcome.model,
-        task=outcome.task,
-        track=config.track,
-        protocol=config.protocol,
-        seed=config.seed,
-        data_seed=config.data_seed,
-        config=config.to_dict(),
-        budget=Budget(
-            steps=outcome.steps,
-            examples=examples,
-            seconds=outcome.seconds,
-            examples_per_second=examples / outcome.seconds if outcome.seconds else None,
-            peak_memory_mb=_peak_memory_mb(),
-        ),
-        learning_rates=outcome.learning_rates,
-        selection=outcome.selection,
-        val=outcome.val,
-        test=outcome.test,
-        curve=thinned(read_history(folder / "history.jsonl")),
-        environment=Environment(
-            commit=commit,
-            dirty=dirty,
-            python=python_version(),
-            packages=package_versions(),
-            device=outcome.device,
-            precision=config.train.precision,
-            threads=torch.get_num_threads(),
-        ),
-        tracking=outcome.tracking,
-    )
-
-
-def _peak_memory_mb() -> float | None:
-    """Of the GPU where one was used, else of this process."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        return torch.cuda.max_memory_allocated() / 1e6
-    with suppress(ImportError):  # not on Windows
-        import resource
-
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-    return None
 
 
 def _one_line(error: BaseException) -> str:

@@ -3,8 +3,9 @@
 import netrc
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lightning.pytorch.loggers import Logger
 
@@ -28,8 +29,9 @@ def decide(asked: Literal["auto", "online", "offline", "disabled"]) -> Decision:
     """Settle `tracking.wandb`. Looks at the environment and at files; makes no network call and asks nothing."""
     if asked != "auto":
         return Decision(asked, f"tracking.wandb={asked}")
-    if (said := os.environ.get("WANDB_MODE")) in ("online", "offline", "disabled"):
-        return Decision(said, f"WANDB_MODE={said}")
+    for mode in get_args(Mode):
+        if os.environ.get("WANDB_MODE") == mode:
+            return Decision(mode, f"WANDB_MODE={mode}")
     if not _login_found():
         return Decision("disabled", "no W&B login found")
     if not _installed():
@@ -75,8 +77,6 @@ def finish(logger: Logger, summary: dict[str, Any], failed: bool) -> Tracking:
 
 
 def _installed() -> bool:
-    from importlib.util import find_spec
-
     return find_spec("wandb") is not None
 
 

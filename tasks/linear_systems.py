@@ -121,7 +121,7 @@ def simulate(
     u: NDArray[np.float64],
     noise: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
 ) -> NDArray[np.float64]:
-    """Outputs (B, L, d_out) for inputs u (B, L, d_in) from rest, with noise w (B, L, n) and v (B, L, d_out) if given."""
+    """Outputs (B, L, d_out) from rest, for inputs u (B, L, d_in) and noise w (B, L, n), v (B, L, d_out) if given."""
     drive = u @ (system.to_modal @ system.B).T
     direct = u @ system.D.T
     if noise is not None:

@@ -5,7 +5,6 @@ Later layers win: dataclass defaults < base.yaml < task/X.yaml < model/X.yaml < 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from lra_bench.config.files import SHIPPED, read_yaml, shipped_configs
 from lra_bench.config.schema import Config
 from lra_bench.core.errors import ConfigError
 from lra_bench.core.mixer import MixerConfig, SequenceMixer
 from lra_bench.core.registry import MODELS, TASKS
 from lra_bench.core.settings import TaskConfig
+
+SLOTS = ("task", "model")
+"""Sections whose fields are those of the class they name; `task=lds` is short for `task.name=lds`."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,11 @@ def compose(overrides: Sequence[str], config_file: Path | None = None) -> Compos
     user.append(_command_line_layer(overrides))
     recipe = _chosen(user, "recipe")
     from_recipe = _split_recipe(recipe) if recipe else {}
-    names = {slot: _name_of(slot, user, from_recipe.get(slot)) for slot in ("task", "model")}
+    names = {slot: _name_of(slot, user, from_recipe.get(slot)) for slot in SLOTS}
     layers = [
         _shipped_layer("base.yaml"),
-        *_optional_shipped_layer(f"task/{names['task']}.yaml"),
-        *_optional_shipped_layer(f"model/{names['model']}.yaml"),
+        *_optional_shipped_layers("task", names["task"]),
+        *_optional_shipped_layers("model", names["model"]),
     ]
     if recipe:
         layers.append(_recipe_layer(recipe))
@@ -68,7 +71,7 @@ def load_frozen(path: Path) -> Config:
         ConfigError: as `compose`.
     """
     layer = _file_layer(path)
-    names = {slot: _name_of(slot, [layer], None) for slot in ("task", "model")}
+    names = {slot: _name_of(slot, [layer], None) for slot in SLOTS}
     return _merge(names, [layer]).config
 
 
@@ -77,13 +80,16 @@ def to_yaml(config: Config) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(config.to_dict()))
 
 
-def shipped_configs(kind: str) -> dict[str, str]:
-    """Name -> first comment line of every shipped file under `configs/<kind>`, recipes as "<task>/<model>"."""
-    folder = Path(str(files("lra_bench.configs"))) / kind
-    return {
-        path.relative_to(folder).with_suffix("").as_posix(): path.read_text().partition("\n")[0].lstrip("# ")
-        for path in sorted(folder.rglob("*.yaml"))
-    }
+def to_yaml_with_sources(composed: Composed) -> str:
+    """YAML of the whole config, each value with a comment that names the layer that set it."""
+    lines: list[str] = []
+    path: list[str] = []
+    for line in to_yaml(composed.config).splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        path = [*path[:depth], line.strip().partition(":")[0]]
+        source = composed.sources.get(".".join(path))
+        lines.append(f"{line}  # {source}" if source and not line.endswith(":") else line)
+    return "\n".join(lines) + "\n"
 
 
 def _merge(names: dict[str, str], layers: list[Layer]) -> Composed:
@@ -118,7 +124,7 @@ def _config_class(owner: Any, base: type) -> type:
 
 
 def _with_names_in_slots(layer: Layer, names: dict[str, str]) -> DictConfig:
-    """A layer may say `task: lds` for short: turn it into `task: {name: lds}`."""
+    """A file may say `task: lds` for short: turn it into `task: {name: lds}`."""
     values = layer.values.copy()
     for slot in names:
         if isinstance(values.get(slot), str):
@@ -162,37 +168,35 @@ def _recipe_layer(recipe: str) -> Layer:
 
 
 def _shipped_layer(name: str) -> Layer:
-    return Layer(f"configs/{name}", _read_yaml(Path(str(files("lra_bench.configs"))) / name))
+    return Layer(f"configs/{name}", read_yaml(SHIPPED / name))
 
 
-def _optional_shipped_layer(name: str) -> Iterator[Layer]:
-    """None for models and tasks of other packages, which bring their defaults in their dataclass."""
-    if ":" not in name and (Path(str(files("lra_bench.configs"))) / name).is_file():
-        yield _shipped_layer(name)
+def _optional_shipped_layers(folder: str, name: str) -> Iterator[Layer]:
+    """The file of a model or task, after that of the one it `extends`.
+
+    None for those of other packages, which bring their defaults in their dataclass.
+    """
+    if ":" in name or not (SHIPPED / folder / f"{name}.yaml").is_file():
+        return
+    layer = _shipped_layer(f"{folder}/{name}.yaml")
+    if (base := layer.values.pop("extends", None)) is not None:
+        yield from _optional_shipped_layers(folder, base)
+    yield layer
 
 
 def _file_layer(path: Path) -> Layer:
-    return Layer(str(path), _read_yaml(path))
-
-
-def _read_yaml(path: Path) -> DictConfig:
-    try:
-        values = OmegaConf.load(path)
-    except FileNotFoundError as error:
-        raise ConfigError(f"there is no config file {path}") from error
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise ConfigError(f"cannot read the config file {path}: {' '.join(str(error).split())}") from error
-    if not isinstance(values, DictConfig):
-        raise ConfigError(f"{path} must hold `key: value` pairs")
-    return values
+    return Layer(str(path), read_yaml(path))
 
 
 def _command_line_layer(overrides: Sequence[str]) -> Layer:
+    words = []
     for word in overrides:
-        if not word.partition("=")[1] or word.startswith(("-", "=")):
+        key, equals, value = word.partition("=")
+        if not (key and equals) or key.startswith("-"):
             raise ConfigError(f"'{word}' is not of the form key=value, such as optim.lr=0.01")
+        words.append(f"{key}.name={value}" if key in SLOTS else word)
     try:
-        return Layer("command line", OmegaConf.from_dotlist(list(overrides)))
+        return Layer("command line", OmegaConf.from_dotlist(words))
     except (OmegaConfBaseException, YAMLError) as error:
         raise ConfigError(f"command line: {' '.join(str(error).split())}") from error
 

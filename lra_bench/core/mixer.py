@@ -11,7 +11,7 @@ from lra_bench.core.specs import MixerContext, OptimHint
 
 @dataclass(frozen=True)
 class MixerConfig:
-    """Knobs of a mixer, the `model.*` part of a config. Subclass as a frozen dataclass; check values in `__post_init__`.
+    """Knobs of a mixer, the `model.*` part of a config. Subclass as a frozen dataclass.
 
     Attributes:
         name: under which the model was asked for; the framework fills it in.

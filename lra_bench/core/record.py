@@ -1,6 +1,7 @@
 """The record of one trial: what was run, what came of it, and under which conditions. Written whatever happens."""
 
 import math
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,8 +10,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from lra_bench.core.errors import LraBenchError
 from lra_bench.core.files import write_atomically
-
-SCHEMA_VERSION = 1
 
 
 class Status(StrEnum):
@@ -60,7 +59,7 @@ class TaskInfo(_Part):
     metric: str
     higher_is_better: bool
     chance: float
-    baselines: dict[str, dict[str, Number]] = Field(
+    baselines: Mapping[str, Mapping[str, Number]] = Field(
         description="test metrics of trivial and of optimal predictors: {baseline: {metric: value}}"
     )
 
@@ -87,7 +86,7 @@ class CurvePoint(_Part):
 
     step: int
     train_loss: Number = None
-    val: dict[str, Number] = Field(default_factory=dict)
+    val: Mapping[str, Number] = Field(default_factory=dict)
 
 
 class Environment(_Part):
@@ -119,7 +118,7 @@ class RunRecord(_Part):
     ended before there was anything to select.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     trial_id: str
     study: str
     status: Status
@@ -135,8 +134,8 @@ class RunRecord(_Part):
     budget: Budget
     learning_rates: dict[str, float]
     selection: Selection | None = None
-    val: dict[str, Number] = Field(default_factory=dict)
-    test: dict[str, Number] = Field(default_factory=dict)
+    val: Mapping[str, Number] = Field(default_factory=dict)
+    test: Mapping[str, Number] = Field(default_factory=dict)
     curve: list[CurvePoint] = Field(default_factory=list)
     environment: Environment
     tracking: Tracking | None = None

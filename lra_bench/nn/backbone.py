@@ -42,13 +42,15 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """(B, L, d_model), (B, L) bool or None -> (B, L, d_out)."""
-        z = self.mixer(self.norm(x, mask) if self.prenorm else x, mask)
+        z: Tensor = self.mixer(self.norm(x, mask) if self.prenorm else x, mask)
         z = self.dropout(self.activation(z))
         if self.gate is not None:
             z = self.dropout(F.glu(self.gate(z), dim=-1))
         if self.residual:
             z = z + x
-        return z if self.prenorm else self.norm(z, mask)
+        if not self.prenorm:
+            z = self.norm(z, mask)
+        return z
 
 
 class Backbone(nn.Module):
@@ -95,7 +97,8 @@ class Backbone(nn.Module):
             assert batch.x2 is not None, "a pair task must give x2"
             second = self._features(batch.x2, batch.mask2)
             features = torch.cat([features, second, features - second, features * second], dim=-1)
-        return self.head(features)
+        output: Tensor = self.head(features)
+        return output
 
     def _features(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """(B, d) where the task classifies, (B, L, d) where it predicts a sequence."""

@@ -16,7 +16,8 @@ class MaskedBatchNorm(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, L, D), (B, L) bool or None -> (B, L, D)."""
         if mask is None:
-            return self.norm(x.transpose(1, 2)).transpose(1, 2)
+            normed: Tensor = self.norm(x.transpose(1, 2))
+            return normed.transpose(1, 2)
         out = torch.zeros_like(x)
         out[mask] = self.norm(x[mask]).to(out.dtype)
         return out
@@ -29,15 +30,16 @@ class LayerNorm(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(d_model)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # noqa: ARG002
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, L, D) -> (B, L, D); each position alone, so the mask does not matter."""
-        return self.norm(x)
+        normed: Tensor = self.norm(x)
+        return normed
 
 
 class NoNorm(nn.Module):
     """No normalisation."""
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # noqa: ARG002
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, L, D) as it came."""
         return x
 

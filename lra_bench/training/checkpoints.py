@@ -52,7 +52,7 @@ class Checkpointer(Checkpoint):
                 torch.save(pl_module.state_dict(), path)
         self.save(trainer)
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:  # noqa: ARG002
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Save where training stopped for a reason that does not lie in the weights."""
         if isinstance(exception, TrialStopped) and exception.status in (Status.PREEMPTED, Status.TIMEOUT):
             self.save(trainer)
@@ -78,7 +78,7 @@ class Checkpointer(Checkpoint):
         self.best_step = state_dict["best_step"]
         self.best_metrics = state_dict["best_metrics"]
 
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the state of the random generators, and do not count a step that was only about to start."""
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         for count in (progress["total"], progress["current"]):
@@ -87,11 +87,11 @@ class Checkpointer(Checkpoint):
         if torch.cuda.is_available():
             checkpoint["rng"]["cuda"] = torch.cuda.get_rng_state()
 
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Remember the state of the random generators until training starts."""
         self._rng = checkpoint["rng"]
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the random generators back where they were."""
         if "cpu" in self._rng:
             torch.set_rng_state(self._rng["cpu"])

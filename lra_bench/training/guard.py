@@ -51,7 +51,7 @@ class Guard(Callback):
         self._bad_validation: int | None = None
         self._signal: int | None = None
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock and listen for signals."""
         self._since = time.monotonic()
         if threading.current_thread() is threading.main_thread():
@@ -61,9 +61,9 @@ class Guard(Callback):
     def on_train_batch_start(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,  # noqa: ARG002
-        batch: Any,  # noqa: ARG002
-        batch_idx: int,  # noqa: ARG002
+        pl_module: LightningModule,
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         """Judge what has been done so far, before the next step."""
         step = trainer.global_step
@@ -80,10 +80,10 @@ class Guard(Callback):
     def on_train_batch_end(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,  # noqa: ARG002
+        pl_module: LightningModule,
         outputs: Any,
-        batch: Any,  # noqa: ARG002
-        batch_idx: int,  # noqa: ARG002
+        batch: Any,
+        batch_idx: int,
     ) -> None:
         """Note a loss that is not finite or has exploded."""
         loss = outputs["loss"].detach()
@@ -94,14 +94,14 @@ class Guard(Callback):
         bad = ~(loss <= self.train.diverge_factor * self._first_loss.to(loss.device))
         self._first_bad = torch.where(bad & (self._first_bad < 0), trainer.global_step, self._first_bad)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note what a validation says."""
         value = val_metrics(trainer)[self.spec.metric]
         self._learnt = self._learnt or not self.spec.at_chance(value)
         if not math.isfinite(value) and self._bad_validation is None:
             self._bad_validation = trainer.global_step
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Judge the last steps."""
         self._check_divergence()
 
@@ -128,5 +128,5 @@ class Guard(Callback):
             step = self._bad_validation
             raise TrialStopped(Status.DIVERGED, f"validation {self.spec.metric} not finite at step {step}", step)
 
-    def _remember_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def _remember_signal(self, number: int, frame: FrameType | None) -> None:
         self._signal = number

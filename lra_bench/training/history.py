@@ -29,7 +29,7 @@ class History(Callback):
         self._sum: Tensor | float = 0.0
         self._count = 0
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Cut off what lies beyond the point of resumption."""
         kept = [point for point in read_history(self.path) if point.step <= trainer.global_step]
         write_atomically(self.path, "".join(_line(point) for point in kept))
@@ -40,7 +40,7 @@ class History(Callback):
         pl_module: LightningModule,
         outputs: Any,
         batch: Any,
-        batch_idx: int,  # noqa: ARG002
+        batch_idx: int,
     ) -> None:
         """Count one loss, and write a point when it is due."""
         self._sum = self._sum + outputs["loss"].detach()
@@ -49,7 +49,7 @@ class History(Callback):
             self._append(trainer, CurvePoint(step=trainer.global_step, train_loss=float(self._sum) / self._count))
             self._sum, self._count = 0.0, 0
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write a validation point."""
         self._append(trainer, CurvePoint(step=trainer.global_step, val=val_metrics(trainer)))
 

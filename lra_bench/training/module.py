@@ -46,11 +46,11 @@ class LitSequenceModel(LightningModule):
         if compile_net:
             self.net.compile()
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch."""
         return self.objective.loss(self.net(batch), batch)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count one batch into the validation metrics."""
         self.val_metrics.update(*self.objective.pairs(self.net(batch), batch))
 
@@ -58,7 +58,7 @@ class LitSequenceModel(LightningModule):
         """Publish the validation metrics."""
         self.log_dict({f"val/{k}": v for k, v in self._finish(self.val_metrics).items()})
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Count one batch into the test metrics."""
         self.test_metrics.update(*self.objective.pairs(self.net(batch), batch))
 

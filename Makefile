@@ -1,0 +1,47 @@
+# Every target makes .venv, or reuses it, and needs nothing but make and Python >= 3.11.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test test-slow test-gpu lint check clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+quickstart: .venv/.installed  ## compare STU, LRU and S4D on a linear system and write a report (a few minutes)
+	@$(BIN)/lra-bench sweep run quickstart
+	@$(BIN)/lra-bench report runs/quickstart --out report/quickstart
+
+test: .venv/.installed-dev  ## run the tests
+	@$(BIN)/python -m pytest -n auto -m "not slow and not gpu"
+
+test-slow: .venv/.installed-dev  ## run the tests that take minutes
+	@$(BIN)/python -m pytest -m slow
+
+test-gpu: .venv/.installed-dev  ## run the tests that need a CUDA device
+	@$(BIN)/python -m pytest -m gpu
+
+lint: .venv/.installed-dev  ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+check: lint test  ## everything that CI runs
+
+clean:  ## remove .venv and caches; runs/ and report/ stay
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "lra-bench needs Python 3.11 or newer; say which: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv
+
+.venv/.installed: .venv/bin/python pyproject.toml constraints.txt
+	@echo "Installing into .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/.installed-dev: .venv/bin/python pyproject.toml constraints.txt
+	@echo "Installing into .venv, with the tools for development ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ .venv/.installed

@@ -1,0 +1,45 @@
+"""`lra-bench`: the command line. Commands import what they need only when they run, so that help is quick."""
+
+from typing import Any
+
+import click
+
+from lra_bench import __version__
+from lra_bench.cli.config import config
+from lra_bench.cli.doctor import doctor
+from lra_bench.cli.list import list_
+from lra_bench.cli.report import report
+from lra_bench.cli.sweep import sweep
+from lra_bench.cli.train import train
+from lra_bench.core.errors import LraBenchError
+
+
+class Commands(click.Group):
+    """Turns errors that the user can mend into one line and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the chosen command."""
+        try:
+            return super().invoke(ctx)
+        except LraBenchError as error:
+            click.echo(f"{click.style('error:', fg='red')} {error}", err=True)
+            ctx.exit(2)
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Examples:
+  lra-bench train task=lds model=stu optim.lr=0.05
+  lra-bench sweep run quickstart
+  lra-bench report runs/quickstart --out report
+""",
+)
+@click.version_option(__version__, prog_name="lra-bench")
+def main() -> None:
+    """Compare long-range sequence models under one protocol."""
+
+
+for command in (train, sweep, report, list_, config, doctor):
+    main.add_command(command)

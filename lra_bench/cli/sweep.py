@@ -1,0 +1,104 @@
+"""`lra-bench sweep`: many trials."""
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+
+import click
+
+
+@click.group()
+def sweep() -> None:
+    """Run the cells of a sweep file, and see how far they are."""
+
+
+@sweep.command(
+    epilog="""\b
+Examples:
+  lra-bench sweep run quickstart
+  lra-bench sweep run my_sweep.yaml --slots 4
+  lra-bench sweep run lds_lr_sensitivity task=lds_noisy study=noisy
+"""
+)
+@click.argument("sweep_file", metavar="FILE_OR_NAME")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--slots", type=click.IntRange(min=1), help="Trials at a time. Default: one per device.")
+def run(sweep_file: str, overrides: tuple[str, ...], slots: int | None) -> None:
+    """Run every cell that is not done yet.
+
+    FILE_OR_NAME is a W&B sweep file or the name of a shipped one. Finished cells are passed over and interrupted ones
+    go on from their last checkpoint, so after any interruption the same command continues.
+    """
+    from lra_bench import tracking
+    from lra_bench.core.record import Status
+    from lra_bench.trials.launchers.local import make_slots
+    from lra_bench.trials.plan import plan
+    from lra_bench.trials.runner import run_cells
+    from lra_bench.trials.state import finished_record
+    from lra_bench.trials.sweepfile import read_sweep
+
+    cells = plan(read_sweep(sweep_file), overrides)
+    study = cells[0].folder.parent
+    done = sum(finished_record(cell.folder) is not None for cell in cells)
+    places = make_slots(cells, slots)
+    decision = tracking.decide(cells[0].config.tracking.wandb)
+    click.echo(f"{study}: {len(cells)} cells, {done} done, {len(cells) - done} to run on {len(places)} slots")
+    click.echo(f"W&B: {decision.mode} ({decision.reason})")
+    try:
+        with _progress_bar(len(cells)) as advance:
+            run_cells(cells, places, lambda _: advance())
+    except KeyboardInterrupt:
+        click.echo("Interrupted; running trials have saved themselves. The same command goes on.", err=True)
+        sys.exit(130)
+    records = [finished_record(cell.folder) for cell in cells]
+    counts = Counter(str(record.status) if record else "preempted" for record in records)
+    click.echo("Ended: " + ", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
+    click.echo(f"Next: lra-bench report {study}")
+    sys.exit(1 if counts[Status.ERROR] + counts[Status.OOM] + counts[Status.PREEMPTED] else 0)
+
+
+@sweep.command(
+    epilog="""\b
+Examples:
+  lra-bench sweep status quickstart
+"""
+)
+@click.argument("sweep_file", metavar="FILE_OR_NAME")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+def status(sweep_file: str, overrides: tuple[str, ...]) -> None:
+    """Show how many cells are done, running and to do, per model and task."""
+    from lra_bench.cli.show import print_table
+    from lra_bench.trials.plan import plan
+    from lra_bench.trials.state import finished_record, progress
+    from lra_bench.trials.sweepfile import read_sweep
+
+    rows: dict[tuple[str, str], Counter[str]] = {}
+    for cell in plan(read_sweep(sweep_file), overrides):
+        record = finished_record(cell.folder)
+        counts = rows.setdefault((cell.config.task.name, cell.config.model.name), Counter())
+        counts[str(record.status) if record else str(progress(cell.folder))] += 1
+    columns = sorted({column for counts in rows.values() for column in counts})
+    print_table(
+        ["task", "model", "cells", *columns],
+        [[*key, str(counts.total()), *(str(counts[c]) for c in columns)] for key, counts in rows.items()],
+    )
+
+
+class _progress_bar:  # noqa: N801 (used as a verb)
+    """A bar on a terminal, nothing elsewhere; gives a function that moves it by one."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+        console = Console(stderr=True)
+        columns = (BarColumn(), MofNCompleteColumn(), "trials", TimeElapsedColumn(), "left", TimeRemainingColumn())
+        self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._task = self._bar.add_task("trials", total=total)
+
+    def __enter__(self) -> Callable[[], None]:
+        self._bar.start()
+        return lambda: self._bar.advance(self._task)
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()

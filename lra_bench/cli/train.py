@@ -1,0 +1,49 @@
+"""`lra-bench train`: one trial."""
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  lra-bench train task=lds model=stu optim.lr=0.05
+  lra-bench train task=lds model=my_file:MyMixer train.max_steps=100 seed=1
+  lra-bench train --config my_trial.yaml tracking.wandb=offline
+"""
+)
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file of the same keys.")
+def train(overrides: tuple[str, ...], config_file: Path | None) -> None:
+    """Train one model on one task, and write its record.
+
+    The folder is a function of the settings, so the same command goes on with a trial that was interrupted, and does
+    nothing if it is finished. `lra-bench config show` takes the same words and prints all keys.
+    """
+    import logging
+
+    from lra_bench import tracking
+    from lra_bench.cli.show import record_summary
+    from lra_bench.config.compose import compose
+    from lra_bench.core.errors import LraBenchError
+    from lra_bench.core.record import Status
+    from lra_bench.trials import plan, state, worker
+
+    cell = plan.cell_of(compose(overrides, config_file).config)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    if state.finished_record(cell.folder) is None:
+        decision = tracking.decide(cell.config.tracking.wandb)
+        click.echo(f"W&B: {decision.mode} ({decision.reason})")
+        plan.freeze(cell)
+    else:
+        click.echo("This trial is finished already; delete its folder to run it again.")
+    try:
+        record = worker.run_trial(cell.folder, show_progress=sys.stderr.isatty())
+    except state.TrialBusyError as busy:
+        raise LraBenchError(f"another process is running this trial, in {cell.folder}") from busy
+    click.echo(record_summary(record, cell.folder))
+    if record.status is Status.PREEMPTED:
+        sys.exit(worker.PREEMPTED)
+    sys.exit(1 if record.status in (Status.ERROR, Status.OOM) else 0)

@@ -1,0 +1,147 @@
+"""LRU, the Linear Recurrent Unit."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lra_bench.core.errors import ConfigError
+from lra_bench.core.mixer import MixerConfig, SequenceMixer
+from lra_bench.core.specs import MixerContext, OptimHint
+from lra_bench.nn.ops.precision import at_least_float32
+from lra_bench.nn.ops.scan import diagonal_scan
+
+
+@dataclass(frozen=True)
+class LRUConfig(MixerConfig):
+    """Knobs of the LRU.
+
+    Attributes:
+        d_state: N, complex states. 64 as for S4D, so that the diagonal models compare at one size; the paper's Long
+            Range Arena runs take 192 to 384 (its table 9).
+        stable_exp: eigenvalues exp(-exp(nu) + i exp(theta)), which cannot leave the unit disc; else exp(-nu + i theta).
+        gamma_norm: learn a scale for the input of each state, sqrt(1 - |lambda|^2) at the start; else it is 1.
+        r_min: smallest modulus of an eigenvalue at the start.
+        r_max: largest modulus of an eigenvalue at the start.
+        max_phase: largest phase of an eigenvalue at the start, in radians.
+        lr_scale: multiplier of the learning rate of eigenvalues, gamma and B, which also have no weight decay. 0.25
+            is what table 9 of the paper has most often (0.1 to 0.5).
+    """
+
+    d_state: int = 64
+    stable_exp: bool = True
+    gamma_norm: bool = True
+    r_min: float = 0.0
+    r_max: float = 1.0
+    max_phase: float = 2 * math.pi
+    lr_scale: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.d_state < 1:
+            raise ConfigError(f"model.d_state must be at least 1, got {self.d_state}")
+        if not 0 <= self.r_min < self.r_max <= 1:
+            raise ConfigError(
+                f"model.r_min and model.r_max must satisfy 0 <= r_min < r_max <= 1, got {self.r_min} and {self.r_max}"
+            )
+        if not self.max_phase > 0:
+            raise ConfigError(f"model.max_phase must be above 0, got {self.max_phase}")
+        if self.lr_scale < 0:
+            raise ConfigError(f"model.lr_scale must be at least 0, got {self.lr_scale}")
+
+
+class LRU(SequenceMixer):
+    """A diagonal complex linear recurrence.
+
+        h_t = lambda * h_{t-1} + gamma * (B u_t),    y_t = Re(C h_t) + D u_t,    h_{-1} = 0
+
+    Paper: Orvieto et al., "Resurrecting Recurrent Neural Networks for Long Sequences", arXiv 2303.06349, section 3.
+    Numbers match `LRU` in lru/model.py of NicolasZucchet/minimal-LRU (commit bbd71b11).
+
+    Differences: D is elementwise only where d_out equals d_model; otherwise it is a full matrix with entries of
+    variance 1 / d_model. `stable_exp` and `gamma_norm` can be switched off, as in the paper's ablation.
+    """
+
+    Config = LRUConfig
+    cfg: LRUConfig
+
+    def __init__(self, cfg: LRUConfig, ctx: MixerContext) -> None:
+        super().__init__(cfg, ctx)
+        N, d_in, d_out = cfg.d_state, ctx.d_model, ctx.d_out
+        nu, theta = _ring(cfg)
+        if cfg.stable_exp:
+            self.nu_log = _parameter(nu.log())
+            self.theta_log = _parameter(theta.log())
+        else:
+            self.nu = _parameter(nu)
+            self.theta = _parameter(theta)
+        if cfg.gamma_norm:
+            self.gamma_log = _parameter((-torch.expm1(-2 * nu)).log() / 2)
+        self.B = nn.Parameter(torch.randn(N, d_in, 2) / math.sqrt(2 * d_in))
+        self.C = nn.Parameter(torch.randn(d_out, N, 2) / math.sqrt(N))
+        self.D = nn.Parameter(torch.randn(d_in) if d_in == d_out else torch.randn(d_out, d_in) / math.sqrt(d_in))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # noqa: ARG002 (causal: padding comes last)
+        """(B, L, d_model) -> (B, L, d_out), computed in float32 or better, returned in the dtype of `x`."""
+        with torch.autocast(x.device.type, enabled=False):
+            u = at_least_float32(x)
+            states = diagonal_scan(self._eigenvalues(u.dtype), self._inputs(u))
+            return self._outputs(states, u).to(x.dtype)
+
+    def init_state(self, batch_size: int) -> Tensor:
+        """(batch_size, N) complex zeros."""
+        dtype = at_least_float32(self.B).dtype.to_complex()
+        return torch.zeros(batch_size, self.cfg.d_state, dtype=dtype, device=self.B.device)
+
+    def step(self, x_t: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, d_model), (B, N) complex -> (B, d_out), (B, N) complex."""
+        with torch.autocast(x_t.device.type, enabled=False):
+            u = at_least_float32(x_t)
+            state = self._eigenvalues(u.dtype) * state + self._inputs(u)
+            return self._outputs(state, u).to(x_t.dtype), state
+
+    def _eigenvalues(self, dtype: torch.dtype) -> Tensor:
+        """(N,) complex."""
+        if self.cfg.stable_exp:
+            nu, theta = self.nu_log.to(dtype).exp(), self.theta_log.to(dtype).exp()
+        else:
+            nu, theta = self.nu.to(dtype), self.theta.to(dtype)
+        return torch.polar(torch.exp(-nu), theta)
+
+    def _inputs(self, u: Tensor) -> Tensor:
+        """Scaled inputs, gamma * (B u): (..., d_model) -> (..., N) complex, by one real product."""
+        B = self.B.to(u.dtype)
+        if self.cfg.gamma_norm:
+            B = B * self.gamma_log.to(u.dtype).exp()[:, None, None]
+        pairs = u @ B.transpose(1, 2).flatten(0, 1).T
+        return torch.view_as_complex(pairs.view(*u.shape[:-1], self.cfg.d_state, 2))
+
+    def _outputs(self, states: Tensor, u: Tensor) -> Tensor:
+        """Re(C h) + D u: (..., N) complex and (..., d_model) -> (..., d_out), by one real product."""
+        C = self.C.to(u.dtype) * self.C.new_tensor([1.0, -1.0])
+        D = self.D.to(u.dtype)
+        y = torch.view_as_real(states).flatten(-2) @ C.flatten(1).T
+        return y + (u * D if D.dim() == 1 else u @ D.T)
+
+    def state_size(self, seq_len: int) -> int:  # noqa: ARG002 (a recurrence carries the same at any length)
+        """N complex numbers."""
+        return 2 * self.cfg.d_state
+
+    def optim_hints(self) -> dict[str, OptimHint]:
+        """Eigenvalues, gamma and B move slowly and undecayed (paper, appendix D)."""
+        names = ["nu_log", "theta_log"] if self.cfg.stable_exp else ["nu", "theta"]
+        if self.cfg.gamma_norm:
+            names.append("gamma_log")
+        hint = OptimHint(lr_scale=self.cfg.lr_scale, weight_decay=0.0)
+        return dict.fromkeys([*names, "B"], hint)
+
+
+def _ring(cfg: LRUConfig) -> tuple[Tensor, Tensor]:
+    """-log|lambda| and phase, (N,) float64: eigenvalues uniform by area on the ring (lemma 3.2)."""
+    area, phase = torch.rand(2, cfg.d_state, dtype=torch.float64)
+    squared_modulus = area * (cfg.r_max**2 - cfg.r_min**2) + cfg.r_min**2
+    return -0.5 * squared_modulus.log(), cfg.max_phase * phase
+
+
+def _parameter(values: Tensor) -> nn.Parameter:
+    return nn.Parameter(values.to(torch.get_default_dtype()))

@@ -1,0 +1,162 @@
+"""S4D, the diagonal structured state space model."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lra_bench.core.errors import ConfigError
+from lra_bench.core.mixer import MixerConfig, SequenceMixer
+from lra_bench.core.specs import MixerContext, OptimHint
+from lra_bench.nn.ops.fft_conv import channel_conv
+from lra_bench.nn.ops.precision import at_least_float32
+
+
+@dataclass(frozen=True)
+class S4DConfig(MixerConfig):
+    """Knobs of S4D.
+
+    Attributes:
+        d_state: N, states of each channel, in N/2 conjugate pairs; even.
+        init: where the eigenvalues start: lin, inv, or legs (the normal part of HiPPO-LegS).
+        discretization: zoh (zero-order hold) or bilinear.
+        train_b: learn the input vector B, as in s4.py; else it stays at one, as in s4d.py.
+        dt_min: smallest time step at the start; log-uniform over channels.
+        dt_max: largest time step at the start.
+        lr_scale: multiplier of the learning rate of A, B and dt, which also have no weight decay. The authors take
+            0.001 beside a main rate of 0.01 in four of six Long Range Arena recipes, hence 0.1.
+    """
+
+    d_state: int = 64
+    init: Literal["lin", "inv", "legs"] = "lin"
+    discretization: Literal["zoh", "bilinear"] = "zoh"
+    train_b: bool = False
+    dt_min: float = 0.001
+    dt_max: float = 0.1
+    lr_scale: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.d_state < 2 or self.d_state % 2:
+            raise ConfigError(f"model.d_state must be even and at least 2, got {self.d_state}")
+        if self.init not in ("lin", "inv", "legs"):
+            raise ConfigError(f"model.init must be lin, inv or legs, got {self.init!r}")
+        if self.discretization not in ("zoh", "bilinear"):
+            raise ConfigError(f"model.discretization must be zoh or bilinear, got {self.discretization!r}")
+        if not 0 < self.dt_min <= self.dt_max:
+            raise ConfigError(
+                f"model.dt_min and model.dt_max must satisfy 0 < dt_min <= dt_max, got {self.dt_min} and {self.dt_max}"
+            )
+        if self.lr_scale < 0:
+            raise ConfigError(f"model.lr_scale must be at least 0, got {self.lr_scale}")
+
+
+class S4D(SequenceMixer):
+    """One diagonal state space model for each channel, run as a convolution.
+
+        h' = A h + B u,    y = 2 Re(C h) + D u,    A = -exp(log_A_real) + i A_imag
+
+    discretised with the channel's own step dt; conjugate pairs are stored once, hence the factor 2.
+
+    Paper: Gu et al., "On the Parameterization and Initialization of Diagonal State Space Models", arXiv 2206.11893,
+    sections 3 and 4. Numbers match models/s4/s4d.py (`train_b=False`) and `SSMKernelDiag` of models/s4/s4.py
+    (`train_b=True`, where the stored imaginary part of A has the opposite sign) of state-spaces/s4 (commit e757cef5).
+
+    Differences: activation, GLU and output projection are the backbone's; every channel has its own A and B; the
+    kernel is a product of two short power tables, never an (H, N, L) tensor.
+    """
+
+    Config = S4DConfig
+    cfg: S4DConfig
+    mixes_channels = False
+
+    def __init__(self, cfg: S4DConfig, ctx: MixerContext) -> None:
+        super().__init__(cfg, ctx)
+        if ctx.d_out != ctx.d_model:
+            raise ConfigError(f"s4d maps each channel to itself: d_out must be {ctx.d_model}, got {ctx.d_out}")
+        H, pairs = ctx.d_model, cfg.d_state // 2
+        frequencies = torch.from_numpy(initial_frequencies(cfg.init, cfg.d_state)).to(torch.get_default_dtype())
+        log_range = math.log(cfg.dt_max / cfg.dt_min)
+        self.log_dt = nn.Parameter(torch.rand(H) * log_range + math.log(cfg.dt_min))
+        self.log_A_real = nn.Parameter(torch.full((H, pairs), math.log(0.5)))
+        self.A_imag = nn.Parameter(frequencies.repeat(H, 1))
+        if cfg.train_b:
+            self.B = nn.Parameter(torch.tensor([1.0, 0.0]).repeat(H, pairs, 1))
+        self.C = nn.Parameter(torch.randn(H, pairs, 2) / math.sqrt(2))
+        self.D = nn.Parameter(torch.randn(H))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # noqa: ARG002 (causal: padding comes last)
+        """(B, L, H) -> (B, L, H), computed in float32 or better, returned in the dtype of `x`."""
+        with torch.autocast(x.device.type, enabled=False):
+            u = at_least_float32(x)
+            kernels = self.kernels(u.shape[1], u.dtype)
+            return (channel_conv(u, kernels) + u * self.D.to(u.dtype)).to(x.dtype)
+
+    def kernels(self, seq_len: int, dtype: torch.dtype) -> Tensor:
+        """(H, seq_len): K[h, l] = 2 Re sum_n C_n B_n A_n^l, with A and B discretised.
+
+        With l = a T + b and T near sqrt(L) it is, for each channel, the (L/T, N) table of B C A^(aT) times the (N, T)
+        table of A^b: no power is larger than 1, and memory is O(H N sqrt(L)).
+        """
+        log_A, B = self._discretized(dtype)
+        T = math.isqrt(max(seq_len - 1, 1)) + 1
+        rows = -(-seq_len // T)
+        steps = torch.arange(max(T, rows), dtype=dtype, device=log_A.device)
+        coarse = (B * self._complex_c(dtype))[:, None] * torch.exp(log_A[:, None] * (T * steps[:rows, None]))
+        fine = torch.exp(log_A[..., None] * steps[:T])
+        real = torch.cat([coarse.real, -coarse.imag], dim=-1) @ torch.cat([fine.real, fine.imag], dim=1)
+        return 2 * real.flatten(1)[:, :seq_len]
+
+    def init_state(self, batch_size: int) -> Tensor:
+        """(batch_size, H, N/2) complex zeros."""
+        dtype = at_least_float32(self.D).dtype.to_complex()
+        return torch.zeros(batch_size, *self.A_imag.shape, dtype=dtype, device=self.D.device)
+
+    def step(self, x_t: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, H), (B, H, N/2) complex -> (B, H), (B, H, N/2) complex."""
+        with torch.autocast(x_t.device.type, enabled=False):
+            u = at_least_float32(x_t)
+            log_A, B = self._discretized(u.dtype)
+            state = log_A.exp() * state + B * u[..., None]
+            y = 2 * (self._complex_c(u.dtype) * state).real.sum(-1)
+            return (y + u * self.D.to(u.dtype)).to(x_t.dtype), state
+
+    def _discretized(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Logarithm of the discrete A, and the discrete B, each (H, N/2) complex."""
+        A = torch.complex(-self.log_A_real.to(dtype).exp(), self.A_imag.to(dtype))
+        dt = self.log_dt.to(dtype).exp()[:, None]
+        z = dt * A
+        if self.cfg.discretization == "zoh":
+            log_A, B = z, torch.expm1(z) / A
+        else:
+            log_A, B = torch.log((1 + z / 2) / (1 - z / 2)), dt / (1 - z / 2)
+        return log_A, B * torch.view_as_complex(self.B.to(dtype)) if self.cfg.train_b else B
+
+    def _complex_c(self, dtype: torch.dtype) -> Tensor:
+        return torch.view_as_complex(self.C.to(dtype))
+
+    def state_size(self, seq_len: int) -> int:  # noqa: ARG002 (a recurrence carries the same at any length)
+        """N/2 complex numbers in each channel."""
+        return self.ctx.d_model * self.cfg.d_state
+
+    def optim_hints(self) -> dict[str, OptimHint]:
+        """A, B and dt move slowly and undecayed, as in models/s4/s4.py."""
+        names = ["log_dt", "log_A_real", "A_imag"] + (["B"] if self.cfg.train_b else [])
+        return dict.fromkeys(names, OptimHint(lr_scale=self.cfg.lr_scale, weight_decay=0.0))
+
+
+def initial_frequencies(init: str, d_state: int) -> np.ndarray:
+    """(N/2,) float64: imaginary parts of the eigenvalues, whose real parts are all -1/2.
+
+    Source: S4D paper, equations 8 (inv) and 9 (lin); for legs the normal part of HiPPO-LegS, A + P P^T.
+    """
+    n = np.arange(d_state // 2)
+    if init == "lin":
+        return np.pi * n
+    if init == "inv":
+        return d_state / np.pi * (d_state / (2 * n + 1) - 1)
+    root = np.sqrt(2 * np.arange(d_state) + 1.0)
+    skew = np.tril(np.outer(root, root), -1) / 2
+    return np.linalg.eigvalsh(1j * (skew - skew.T))[d_state // 2 :]
