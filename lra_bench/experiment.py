@@ -28,7 +28,6 @@ from lra_bench.training.objectives import make_objective
 from lra_bench.training.optimizers import ParameterGroup, parameter_groups
 
 SELECTION_RULE = "best validation {metric}, earliest step on ties"
-PRECISIONS = {"32": "32-true", "64": "64-true", "bf16-mixed": "bf16-mixed"}
 
 
 def run(config: Config, folder: Path, show_progress: bool = False) -> RunRecord:
@@ -157,7 +156,7 @@ def _trainer(
     return Trainer(
         accelerator=train.accelerator,
         devices=1,
-        precision=PRECISIONS[train.precision],  # type: ignore[arg-type]
+        precision=train.precision,
         max_epochs=-1,
         max_steps=train.max_steps,
         val_check_interval=min(train.val_every, train.max_steps),

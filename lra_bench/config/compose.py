@@ -5,8 +5,9 @@ Later layers win: dataclass defaults < base.yaml < task/X.yaml < model/X.yaml < 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -54,14 +55,7 @@ def compose(overrides: Sequence[str], config_file: Path | None = None) -> Compos
     recipe = _chosen(user, "recipe")
     from_recipe = _split_recipe(recipe) if recipe else {}
     names = {slot: _name_of(slot, user, from_recipe.get(slot)) for slot in SLOTS}
-    layers = [
-        _shipped_layer("base.yaml"),
-        *_optional_shipped_layers("task", names["task"]),
-        *_optional_shipped_layers("model", names["model"]),
-    ]
-    if recipe:
-        layers.append(_recipe_layer(recipe))
-    return _merge(names, layers + user)
+    return _finish(_merge(_shipped(names["task"], names["model"], recipe), user), names)
 
 
 def load_frozen(path: Path) -> Config:
@@ -72,7 +66,7 @@ def load_frozen(path: Path) -> Config:
     """
     layer = _file_layer(path)
     names = {slot: _name_of(slot, [layer], None) for slot in SLOTS}
-    return _merge(names, [layer]).config
+    return _finish(_merge(_schema(names["task"], names["model"]), [layer]), names).config
 
 
 def to_yaml(config: Config) -> str:
@@ -92,26 +86,59 @@ def to_yaml_with_sources(composed: Composed) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _merge(names: dict[str, str], layers: list[Layer]) -> Composed:
-    schema = OmegaConf.structured(Config)
-    OmegaConf.set_readonly(schema, False)
-    schema.task = OmegaConf.structured(_config_class(TASKS.load(names["task"], object), TaskConfig))
-    schema.model = OmegaConf.structured(_config_class(MODELS.load(names["model"], SequenceMixer), MixerConfig))
-    sources = dict.fromkeys(_leaves(schema), "default")
-    merged = schema
+@dataclass(frozen=True)
+class _Partial:
+    """A config under construction. Never changed: merging makes a new one."""
+
+    values: DictConfig
+    sources: dict[str, str]
+
+
+@lru_cache(maxsize=128)
+def _schema(task: str, model: str) -> _Partial:
+    """All keys with the defaults of their dataclasses."""
+    values = OmegaConf.structured(Config)
+    OmegaConf.set_readonly(values, False)
+    values.task = OmegaConf.structured(_config_class(TASKS.load(task, object), TaskConfig))
+    values.model = OmegaConf.structured(_config_class(MODELS.load(model, SequenceMixer), MixerConfig))
+    return _Partial(values, dict.fromkeys(_leaves(values), "default"))
+
+
+@lru_cache(maxsize=128)
+def _shipped(task: str, model: str, recipe: str | None) -> _Partial:
+    """The schema with all shipped layers; a sweep's cells share it."""
+    layers = [
+        _shipped_layer("base.yaml"),
+        *_optional_shipped_layers("task", task),
+        *_optional_shipped_layers("model", model),
+    ]
+    if recipe:
+        layers.append(_recipe_layer(recipe))
+    return _merge(_schema(task, model), layers)
+
+
+def _merge(partial: _Partial, layers: list[Layer]) -> _Partial:
+    """Lay layers over a config."""
+    values, sources = partial.values, dict(partial.sources)
     for layer in layers:
-        values = _with_names_in_slots(layer, names)
+        own = _with_names_in_slots(layer)
         try:
-            merged = OmegaConf.merge(merged, values)
+            values = cast(DictConfig, OmegaConf.merge(values, own))
         except OmegaConfBaseException as error:
             raise ConfigError(_in_one_line(error, layer.source)) from error
-        sources.update(dict.fromkeys(_leaves(values), layer.source))
-    OmegaConf.set_readonly(merged, False)
+        sources.update(dict.fromkeys(_leaves(own), layer.source))
+    return _Partial(values, sources)
+
+
+def _finish(partial: _Partial, names: dict[str, str]) -> Composed:
+    """Fill in the names and turn everything into frozen dataclasses, which check their values."""
+    values = partial.values
+    OmegaConf.set_readonly(values, False)
     for slot, name in names.items():
-        OmegaConf.set_readonly(merged[slot], False)
-        merged[slot].name = name
+        OmegaConf.set_readonly(values[slot], False)
+        values[slot].name = name
     try:
-        return Composed(OmegaConf.to_object(merged), sources)  # type: ignore[arg-type]
+        return Composed(cast(Config, OmegaConf.to_object(values)), partial.sources)
     except OmegaConfBaseException as error:
         raise ConfigError(_in_one_line(error, "the composed config")) from error
 
@@ -123,10 +150,10 @@ def _config_class(owner: Any, base: type) -> type:
     return cls
 
 
-def _with_names_in_slots(layer: Layer, names: dict[str, str]) -> DictConfig:
+def _with_names_in_slots(layer: Layer) -> DictConfig:
     """A file may say `task: lds` for short: turn it into `task: {name: lds}`."""
     values = layer.values.copy()
-    for slot in names:
+    for slot in SLOTS:
         if isinstance(values.get(slot), str):
             values[slot] = {"name": values[slot]}
     return values

@@ -4,6 +4,7 @@ import difflib
 import importlib
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ class Registry:
         """
         table: dict[str, str] = importlib.import_module(self._table).TABLE
         found = {name: Entry(name, path, "lra-bench") for name, path in table.items()}
-        for point in metadata.entry_points(group=self._group):
+        for point in entry_points(self._group):
             origin = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown package"
             entry = Entry(point.name, point.value, origin)
             first = found.setdefault(point.name, entry)
@@ -105,6 +106,12 @@ class _current_folder_importable:  # noqa: N801 (reads as a verb at its only use
 
     def __exit__(self, *_: object) -> None:
         sys.path.remove(self._here)
+
+
+@lru_cache(maxsize=8)
+def entry_points(group: str) -> metadata.EntryPoints:
+    """What installed packages register in a group; looked up once."""
+    return metadata.entry_points(group=group)
 
 
 def _origin_of(module: str) -> str:

@@ -128,7 +128,7 @@ class TrainConfig:
     eval_batch_size: int = 64
     val_every: int = 100
     log_every: int = 10
-    precision: Literal["32", "64", "bf16-mixed"] = "32"
+    precision: Literal["32-true", "64-true", "bf16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     compile: bool = False
     threads: int | None = None

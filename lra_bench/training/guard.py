@@ -17,6 +17,9 @@ from lra_bench.core.specs import TaskSpec
 from lra_bench.training.history import val_metrics
 
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
 class TrialStopped(Exception):
     """Training ends here, for a reason that is a result.
 
@@ -45,18 +48,18 @@ class Guard(Callback):
         self.spec = spec
         self.seconds = 0.0
         self._since: float | None = None
-        self._first_loss: Tensor | None = None
+        self._first_loss: Tensor | float | None = None
         self._first_bad: Tensor | None = None
         self._learnt = False
         self._bad_validation: int | None = None
         self._signal: int | None = None
+        self._handlers: dict[signal.Signals, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock and listen for signals."""
         self._since = time.monotonic()
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
-                signal.signal(number, self._remember_signal)
+            self._handlers = {number: signal.signal(number, self._remember_signal) for number in STOP_SIGNALS}
 
     def on_train_batch_start(
         self,
@@ -91,7 +94,7 @@ class Guard(Callback):
             self._first_loss = loss
         if self._first_bad is None:
             self._first_bad = torch.full((), -1, device=loss.device)
-        bad = ~(loss <= self.train.diverge_factor * self._first_loss.to(loss.device))
+        bad = ~(loss <= self.train.diverge_factor * self._first_loss)
         self._first_bad = torch.where(bad & (self._first_bad < 0), trainer.global_step, self._first_bad)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -104,6 +107,11 @@ class Guard(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Judge the last steps."""
         self._check_divergence()
+        self._stop_watching()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Training ended before its last step."""
+        self._stop_watching()
 
     def elapsed(self) -> float:
         """Seconds of training so far, over all interruptions."""
@@ -117,8 +125,13 @@ class Guard(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
         self.seconds, self._learnt = state_dict["seconds"], state_dict["learnt"]
-        if state_dict["first_loss"] is not None:
-            self._first_loss = torch.tensor(state_dict["first_loss"])
+        self._first_loss = state_dict["first_loss"]
+
+    def _stop_watching(self) -> None:
+        self.seconds, self._since = self.elapsed(), None
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
 
     def _check_divergence(self) -> None:
         if self._first_bad is not None and (step := int(self._first_bad)) >= 0:

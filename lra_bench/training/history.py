@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
@@ -58,8 +57,8 @@ class History(Callback):
         return {"sum": float(self._sum), "count": self._count}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on gathering; the sum is a float32 number, which a Python float holds exactly."""
-        self._sum, self._count = torch.tensor(state_dict["sum"]), state_dict["count"]
+        """Go on gathering; a Python float holds every float32 and float64 sum exactly."""
+        self._sum, self._count = state_dict["sum"], state_dict["count"]
 
     def _append(self, trainer: Trainer, point: CurvePoint) -> None:
         with self.path.open("a", encoding="utf-8") as file:

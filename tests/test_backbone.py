@@ -1,0 +1,127 @@
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from lra_bench.core.batch import Batch
+from lra_bench.core.mixer import MixerConfig, SequenceMixer
+from lra_bench.core.settings import BackboneConfig
+from lra_bench.core.specs import InputKind, OutputKind, TaskSpec
+from lra_bench.nn.backbone import Backbone
+from lra_bench.nn.layers import pool
+from lra_bench.training.objectives import make_objective
+
+SPEC = TaskSpec(
+    name="fake", version=1, input=InputKind.TOKENS, output=OutputKind.CLASSIFY, seq_len=9, input_size=11,
+    output_size=4, metric="accuracy", higher_is_better=True, chance=0.25, chance_margin=0.05, train_size=10,
+    val_size=5, test_size=5, source="made up", licence="none", pad_id=0,
+)  # fmt: skip
+CONTINUOUS = dataclasses.replace(SPEC, input=InputKind.CONTINUOUS, input_size=3, pad_id=None)
+REGRESSION = dataclasses.replace(CONTINUOUS, output=OutputKind.REGRESS_SEQUENCE, output_size=2, metric="nmse")
+
+
+class Running(SequenceMixer):
+    """Running mean of a linear map: causal, ignores what comes after, mixes channels."""
+
+    def __init__(self, cfg, ctx):
+        super().__init__(cfg, ctx)
+        self.map = nn.Linear(ctx.d_model, ctx.d_out)
+
+    def forward(self, x, mask=None):
+        z = self.map(x)
+        return z.cumsum(1) / torch.arange(1, x.shape[1] + 1, device=x.device).unsqueeze(-1)
+
+    def state_size(self, seq_len):
+        return self.ctx.d_out + 1
+
+
+def build(spec, **fields):
+    torch.manual_seed(0)
+    cfg = BackboneConfig(d_model=8, depth=2, **fields)
+    return Backbone(cfg, spec, lambda ctx: Running(MixerConfig(), ctx))
+
+
+def batch_for(spec, lengths=(9, 5, 1), fill=0):
+    generator = torch.Generator().manual_seed(1)
+    mask = torch.arange(9) < torch.tensor(lengths).unsqueeze(1)
+
+    def document():
+        if spec.input is InputKind.TOKENS:
+            x = torch.randint(1, spec.input_size, (3, 9), generator=generator)
+            return torch.where(mask, x, torch.tensor(fill))
+        x = torch.randn(3, 9, spec.input_size, generator=generator)
+        return torch.where(mask.unsqueeze(-1), x, torch.tensor(float(fill)))
+
+    pair = (document(), mask) if spec.output is OutputKind.CLASSIFY_PAIR else (None, None)
+    regress = spec.output is OutputKind.REGRESS_SEQUENCE
+    y = torch.randn(3, 9, 2, generator=generator) if regress else torch.tensor([0, 1, 2])
+    return Batch(document(), y, mask, mask if regress else None, *pair)
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch", "none"])
+@pytest.mark.parametrize("prenorm", [True, False])
+@pytest.mark.parametrize(
+    "spec", [SPEC, CONTINUOUS, REGRESSION, dataclasses.replace(SPEC, output=OutputKind.CLASSIFY_PAIR)],
+    ids=["tokens", "continuous", "regression", "pair"],
+)  # fmt: skip
+def test_every_kind_of_task_trains(spec, norm, prenorm):
+    net, objective, batch = build(spec, norm=norm, prenorm=prenorm, dropout=0.1), make_objective(spec), batch_for(spec)
+    output = net(batch)
+    assert output.shape == ((3, 9, 2) if spec is REGRESSION else (3, 4))
+    objective.loss(output, batch).backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
+    metrics = objective.metrics()
+    metrics.update(*objective.pairs(output, batch))
+    assert spec.metric in metrics.compute()
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+@pytest.mark.parametrize("norm", ["layer", "batch", "none"])
+def test_padding_changes_nothing(norm, pooling):
+    net = build(CONTINUOUS, norm=norm, pooling=pooling)
+    torch.testing.assert_close(net(batch_for(CONTINUOUS, fill=0)), net(batch_for(CONTINUOUS, fill=50)))
+
+
+def test_pooling_sees_real_steps_only():
+    x, mask = torch.arange(12.0).reshape(2, 3, 2), torch.tensor([[True, True, False], [True, True, True]])
+    assert torch.equal(pool(x, mask, "mean"), torch.tensor([[1.0, 2.0], [8.0, 9.0]]))
+    assert torch.equal(pool(x, mask, "last"), torch.tensor([[2.0, 3.0], [10.0, 11.0]]))
+    assert torch.equal(pool(x, None, "mean")[0], torch.tensor([2.0, 3.0]))
+    assert torch.equal(pool(x, None, "last")[0], torch.tensor([4.0, 5.0]))
+
+
+def test_a_bare_layer_is_the_mixer_alone():
+    cfg = BackboneConfig(
+        depth=1, encoder="identity", head="identity", norm="none", activation="identity", glu=False, residual=False
+    )
+    net = Backbone(cfg, REGRESSION, lambda ctx: Running(MixerConfig(), ctx))
+    batch = batch_for(REGRESSION)
+    assert torch.equal(net(batch), net.mixers["blocks.0.mixer"](batch.x))
+    assert {name.split(".")[2] for name, _ in net.named_parameters()} == {"mixer"}
+
+
+def test_a_mixer_that_treats_channels_apart_gets_linear_maps():
+    cfg = BackboneConfig(d_model=8, depth=1, encoder="identity", head="identity", residual=False)
+    net = Backbone(cfg, REGRESSION, lambda ctx: Running(MixerConfig(), ctx), mixes_channels=False)
+    assert isinstance(net.encoder, nn.Linear)
+    assert isinstance(net.head, nn.Linear)
+    assert net.mixers["blocks.0.mixer"].ctx.d_out == 8
+
+
+def test_targets_that_do_not_count_change_nothing():
+    batch, objective = batch_for(REGRESSION), make_objective(REGRESSION)
+    output = torch.zeros(3, 9, 2)
+    other = batch._replace(y=torch.where(batch.y_mask.unsqueeze(-1), batch.y, torch.tensor(1e6)))
+    assert objective.loss(output, batch) == objective.loss(output, other)
+
+
+def test_nmse_is_mse_over_the_variance_of_all_targets():
+    objective = make_objective(REGRESSION)
+    metrics, batch = objective.metrics(), batch_for(REGRESSION, lengths=(9, 9, 9))
+    for part in range(3):
+        piece = Batch(batch.x[part : part + 1], batch.y[part : part + 1])
+        metrics.update(*objective.pairs(torch.full((1, 9, 2), 0.5), piece))
+    mse = ((batch.y - 0.5) ** 2).mean()
+    assert metrics.compute()["mse"] == pytest.approx(mse.item())
+    assert metrics.compute()["nmse"] == pytest.approx((mse / batch.y.var(unbiased=False)).item(), rel=1e-5)

@@ -1,0 +1,115 @@
+"""Who may import whom, and what start-up may cost."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+OURS = "lra_bench"
+FRAMEWORK = {
+    "config",
+    "core",
+    "data",
+    "nn",
+    "report",
+    "training",
+    "tracking",
+    "environment",
+    "outcome",
+    "experiment",
+    "trials",
+}
+HEAVY = {"lightning", "torchmetrics", "wandb", "omegaconf", "pandas", "matplotlib", "datasets"}
+
+# room -> (rooms of ours that it may import, heavy packages that it may import)
+ALLOWED = {
+    "core": (set(), set()),
+    "nn": ({"core"}, set()),
+    "data": ({"core"}, {"lightning", "datasets"}),
+    "models": ({"core", "nn"}, set()),
+    "tasks": ({"core", "data", "tasks"}, set()),
+    "training": ({"core", "nn"}, {"lightning", "torchmetrics"}),
+    "config": ({"core"}, {"omegaconf"}),
+    "report": ({"core"}, {"pandas", "matplotlib"}),
+    "tracking": ({"core", "config"}, {"lightning", "wandb"}),
+    "environment": (set(), set()),
+    "outcome": (FRAMEWORK - {"experiment", "trials"}, {"lightning"}),
+    "experiment": (FRAMEWORK - {"trials"}, {"lightning"}),
+    "trials": (FRAMEWORK, {"lightning", "omegaconf"}),
+    "cli": (FRAMEWORK | {"cli"}, set()),
+    "testing": ({"core", "nn"}, set()),
+}
+
+
+def sources() -> list[tuple[str, Path]]:
+    """(room, file) of everything that is shipped."""
+    found = [(path.relative_to(ROOT / OURS).parts[0].removesuffix(".py"), path) for path in (ROOT / OURS).rglob("*.py")]
+    found += [("models", path) for path in (ROOT / "models").glob("*.py")]
+    found += [("tasks", path) for path in (ROOT / "tasks").glob("*.py")]
+    return [(room, path) for room, path in found if room != "__init__"]
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names of all modules that a file imports, at any depth of nesting."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module == OURS else {node.module}
+    return names
+
+
+@pytest.mark.parametrize(("room", "path"), sources(), ids=lambda value: str(value).removeprefix(str(ROOT)))
+def test_imports_go_downwards(room, path):
+    rooms, packages = ALLOWED[room]
+    for name in imported(path):
+        first, _, rest = name.partition(".")
+        if first == OURS:
+            target = rest.partition(".")[0]
+            assert target in rooms | {room, "__version__"}, f"{room} may not import {name}"
+        elif first in HEAVY:
+            assert first in packages, f"{room} may not import {name}"
+
+
+def test_only_tracking_imports_wandb():
+    assert {path.name for _, path in sources() if any(n.split(".")[0] == "wandb" for n in imported(path))} == {
+        "tracking.py"
+    }
+
+
+def test_the_report_needs_no_torch():
+    assert loaded_by("import lra_bench.report.build", {"torch", "lightning"}) == set()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["train", "--help"], ["list", "models"], ["list", "tasks"], ["list", "recipes"], ["list", "sweeps"]],
+)
+def test_help_and_lists_load_nothing_heavy(words):
+    code = f"from lra_bench.cli.main import main; main({words!r}, standalone_mode=False)"
+    assert loaded_by(code, {"torch", "lightning", "pandas", "matplotlib", "wandb"}) == set()
+
+
+def test_the_generator_needs_no_trainer():
+    assert loaded_by("import lra_bench.tasks.linear_systems", {"torch", "lightning"}) == set()
+
+
+def loaded_by(code: str, names: set[str]) -> set[str]:
+    """Which of `names` a fresh interpreter has loaded after running `code`."""
+    script = f"{code}\nimport sys; print('LOADED', *sorted({names!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+def test_every_package_is_declared():
+    import tomllib
+
+    declared = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    mapped = {f"{OURS}.{name}" for name in ("models", "tasks", "configs", "sweeps")}
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / OURS).rglob("__init__.py")}
+    assert declared == found | mapped

@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+import torch
+
+from lra_bench.config.compose import compose
+from lra_bench.core.settings import TrainConfig
+from lra_bench.tasks.lds import LDS, LDSConfig
+from lra_bench.tasks.linear_systems import (
+    COMPLEX_SPECTRA,
+    draw_noise,
+    draw_system,
+    kalman_one_step,
+    output_variance,
+    simulate,
+)
+
+CASES = [
+    (spectrum, symmetric)
+    for spectrum in ("real_marginal", "complex_marginal", "real_uniform", "complex_disc", "gap")
+    for symmetric in (True, False)
+    if not (symmetric and spectrum in COMPLEX_SPECTRA)
+]
+
+
+def make(data_seed: int = 0, **fields) -> LDS:
+    cfg = LDSConfig(**{"name": "lds", "seq_len": 40, "val_size": 6, "test_size": 5, **fields})
+    return LDS(cfg, data_seed, "clean", TrainConfig(global_batch_size=4), seed=0)
+
+
+def step_by_step(system, u, noise=None):
+    """The definition, one step at a time, with the real matrices."""
+    x, outputs = np.zeros((len(u), len(system.A))), []
+    for t in range(u.shape[1]):
+        x = x @ system.A.T + u[:, t] @ system.B.T + (noise[0][:, t] if noise else 0)
+        outputs.append(x @ system.C.T + u[:, t] @ system.D.T + (noise[1][:, t] if noise else 0))
+    return np.stack(outputs, axis=1)
+
+
+@pytest.mark.parametrize(("spectrum", "symmetric"), CASES)
+@pytest.mark.parametrize("length", [1, 2, 37])
+def test_the_scan_equals_the_definition(spectrum, symmetric, length):
+    rng = np.random.default_rng(1)
+    system = draw_system(rng, 3, 6, 2, spectrum, 0.9999, symmetric, process_noise=0.3, observation_noise=0.2)
+    u = rng.standard_normal((4, length, 3))
+    noise = tuple(np.stack(part) for part in zip(*(draw_noise(rng, system, length) for _ in u), strict=True))
+    assert system.A.dtype == np.float64
+    np.testing.assert_allclose(simulate(system, u), step_by_step(system, u), atol=1e-10)
+    np.testing.assert_allclose(simulate(system, u, noise), step_by_step(system, u, noise), atol=1e-10)
+
+
+@pytest.mark.parametrize(("spectrum", "symmetric"), CASES)
+def test_spectra_are_what_they_say(spectrum, symmetric):
+    system = draw_system(np.random.default_rng(0), 3, 64, 3, spectrum, 0.9, symmetric)
+    moduli = np.abs(np.linalg.eigvals(system.A))
+    assert np.allclose(system.A, system.A.T) == symmetric
+    assert moduli.max() <= 0.9 + 1e-9
+    if spectrum.endswith("marginal"):
+        np.testing.assert_allclose(moduli, 0.9, atol=1e-9)
+    if spectrum == "gap":
+        assert sorted(moduli)[-2] <= 0.45 + 1e-9
+    np.testing.assert_allclose(sorted(np.abs(system.eigenvalues)), sorted(moduli), atol=1e-9)
+    assert np.iscomplexobj(system.eigenvalues) == (spectrum in COMPLEX_SPECTRA)
+
+
+def test_the_default_is_the_papers_system():
+    task = make()
+    assert (task.cfg.d_in, task.cfg.d_state, task.cfg.d_out) == (3, 4, 3)
+    assert set(np.abs(np.diag(task.system.A))) == {0.9999}
+    np.testing.assert_array_equal(task.system.D, np.diag(np.diag(task.system.D)))
+    entries = np.concatenate([make(seed).system.B.ravel() for seed in range(200)])
+    assert abs(entries.mean()) < 0.1
+    assert abs(entries.std() - 1) < 0.05
+
+
+def test_the_variance_is_exact():
+    rng = np.random.default_rng(2)
+    system = draw_system(rng, process_noise=0.5, observation_noise=2.0, spectrum="real_uniform")
+    u = rng.standard_normal((4000, 30, 3))
+    noise = tuple(np.stack(part) for part in zip(*(draw_noise(rng, system, 30) for _ in u), strict=True))
+    assert simulate(system, u, noise).var() == pytest.approx(output_variance(system, 30), rel=0.03)
+
+
+def test_normalised_outputs_have_unit_variance():
+    task = make(normalize=True, test_size=2000)
+    assert task.examples("test", range(2000))[1].var() == pytest.approx(1, rel=0.05)
+
+
+def test_the_kalman_filter_is_the_best_that_knows_the_past():
+    """With d_out = n = 1 its steady state is known in closed form: p = a^2 p r / (p + r) + q."""
+    rng = np.random.default_rng(3)
+    system = draw_system(rng, 1, 1, 1, "real_marginal", 0.9, process_noise=0.7, observation_noise=1.3)
+    u = rng.standard_normal((400, 300, 1))
+    noise = tuple(np.stack(part) for part in zip(*(draw_noise(rng, system, 300) for _ in u), strict=True))
+    y = simulate(system, u, noise)
+    p, c2, q, r = 1.0, float(system.C[0, 0] ** 2), 0.49, 1.69
+    for _ in range(500):
+        p = 0.81 * (p - p * c2 * p / (c2 * p + r)) + q
+    errors = (y - kalman_one_step(system, u, y))[:, 100:] ** 2
+    assert errors.mean() == pytest.approx(c2 * p + r, rel=0.03)
+
+
+def test_baselines_bracket_every_model():
+    noisy = make(process_noise=0.3, observation_noise=1.0, test_size=64).baselines()
+    assert noisy["kalman_filter"]["mse"] < noisy["noise_floor"]["mse"] < noisy["zero_predictor"]["mse"]
+    assert noisy["zero_predictor"]["nmse"] == pytest.approx(1, rel=0.05)
+    assert set(make().baselines()) == {"zero_predictor"}
+
+
+def test_the_noise_floor_is_observation_noise_where_there_is_no_other():
+    task = make(observation_noise=0.5, test_size=400)
+    assert task.baselines()["noise_floor"]["mse"] == pytest.approx(0.25, rel=0.05)
+    assert task.baselines()["kalman_filter"]["mse"] == pytest.approx(0.25, rel=0.05)
+
+
+def test_an_example_is_a_function_of_seed_split_and_index():
+    task, again = make(), make()
+    batch = task.source("train").__getitems__([5, 6, 7])
+    other = again.source("train").__getitems__([7, 5])
+    assert torch.equal(batch.x[[2, 0]], other.x)
+    assert torch.equal(batch.y[[2, 0]], other.y)
+    assert batch.x.dtype == batch.y.dtype == torch.float32
+    splits = [task.source(split).__getitems__([0]).x for split in ("train", "val", "test")]
+    assert not any(torch.equal(a, b) for a in splits for b in splits if a is not b)
+    assert not torch.equal(make(1).source("train").__getitems__([5]).x, batch.x[:1])
+
+
+def test_noisy_examples_are_reproducible_too():
+    task, again = (make(process_noise=0.1, observation_noise=0.1) for _ in range(2))
+    assert torch.equal(task.source("test").__getitems__([3]).y, again.source("test").__getitems__([1, 3]).y[1:])
+
+
+def test_a_delay_shifts_the_outputs():
+    plain, late = make(), make(delay=3)
+    _, y = plain.examples("val", range(2))
+    _, shifted = late.examples("val", range(2))
+    np.testing.assert_allclose(shifted[:, 3:], y[:, :-3], atol=1e-9)
+    assert np.all(shifted[:, :3] == 0)
+
+
+def test_the_fingerprint_moves_with_everything_that_decides_the_data():
+    prints = [make().fingerprint(), make(1).fingerprint(), make(delay=1).fingerprint(), make(seq_len=41).fingerprint()]
+    assert len(set(prints)) == 4
+    assert make().fingerprint() == prints[0]
+
+
+@pytest.mark.parametrize("name", ["lds", "lds_complex", "lds_noisy", "lds_large"])
+def test_presets_give_finite_data(name):
+    cfg = compose([f"task={name}", "model=stu", "task.seq_len=32", "task.test_size=3"]).config.task
+    task = LDS(cfg, 0, "clean", TrainConfig(), 0)
+    assert task.spec.name == name
+    batch = task.source("test").__getitems__([0, 1, 2])
+    assert torch.isfinite(batch.y).all()
+    assert batch.y.std() > 0

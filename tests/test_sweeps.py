@@ -1,0 +1,265 @@
+"""Sweeps as people run them: the real command, real processes, and what happens when those die."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from lra_bench.core.errors import ConfigError
+from lra_bench.core.record import RunRecord, Status
+from lra_bench.trials.plan import plan
+from lra_bench.trials.state import Progress, TrialBusyError, claim, progress
+from lra_bench.trials.sweepfile import Sweep, read_sweep, shipped_sweeps
+from tests.conftest import TINY
+
+ROOT = Path(__file__).parent.parent
+
+SWEEP = """# four slow cells
+method: grid
+parameters:
+  task: {value: lds}
+  model: {value: "tests.strangers:Ramp"}
+  model.pause: {value: 0.02}
+  optim: {parameters: {lr: {values: [0.01, 0.1]}}}
+  seed: {values: [0, 1]}
+command: [lra-bench, train, "${args_no_hyphens}"]
+"""
+
+
+@pytest.fixture
+def sweep_file(folder) -> Path:
+    path = folder / "slow.yaml"
+    path.write_text(SWEEP)
+    return path
+
+
+def lra_bench(*words: str, mark: str = "", **options) -> subprocess.Popen:
+    """Start the command line as a user's shell would, in a process group of its own."""
+    code = "from lra_bench.cli.main import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "LRA_BENCH_TEST_MARK": mark},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+
+
+def finish(process: subprocess.Popen, expect: int = 0) -> str:
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == expect, output
+    return output
+
+
+def records(study: Path) -> dict[str, RunRecord]:
+    return {path.parent.name: RunRecord.read(path) for path in study.glob("*/record.json")}
+
+
+def histories(study: Path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in study.glob("*/history.jsonl")}
+
+
+def starts(study: Path) -> list[int]:
+    """How often each trial was begun or continued."""
+    return [path.read_text().count("optimizer group") for path in study.glob("*/log.txt")]
+
+
+def test_cells_are_the_product_of_all_values(sweep_file):
+    sweep = read_sweep(str(sweep_file))
+    assert sweep.name == "slow"
+    common = ("task=lds", "model=tests.strangers:Ramp", "model.pause=0.02")
+    assert sweep.cells == tuple((*common, f"optim.lr={lr}", f"seed={seed}") for lr in (0.01, 0.1) for seed in (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no sweep .*quickstart"),
+        ("method: grid\n", "has no 'parameters'"),
+        ("method: bayes\nparameters: {seed: {value: 1}}\n", "method 'bayes' does not run locally.*wandb sweep"),
+        ("method: grid\nparameters: {seed: {min: 1, max: 2}}\n", "parameter 'seed' needs"),
+        ("method: grid\nparameters: {seed: {values: []}}\n", "parameter 'seed' needs"),
+        ("a: [", "cannot read"),
+    ],
+)
+def test_a_bad_sweep_file_says_what_is_wrong(folder, content, message):
+    if content is not None:
+        Path("bad.yaml").write_text(content)
+    with pytest.raises(ConfigError, match=message):
+        read_sweep("bad.yaml")
+
+
+@pytest.mark.parametrize("name", shipped_sweeps())
+def test_every_shipped_sweep_composes_and_is_one_for_wandb_too(name):
+    from omegaconf import OmegaConf
+
+    cells = plan(read_sweep(name))
+    assert len({cell.config.model.name for cell in cells}) >= 3
+    assert len({cell.config.optim.lr for cell in cells}) >= 6
+    assert len({cell.config.seed for cell in cells}) >= 3
+    content = OmegaConf.to_container(OmegaConf.load(shipped_sweeps()[name]), resolve=False)
+    assert content["command"] == ["lra-bench", "train", "${args_no_hyphens}"]
+    assert set(content) <= {"method", "metric", "parameters", "command", "description", "name"}
+
+
+def test_two_equal_cells_are_refused():
+    with pytest.raises(ConfigError, match="same trial"):
+        plan(Sweep("s", (("task=lds", "model=stu"), ("task=lds", "model=stu", "train.threads=1"))))
+
+
+def test_a_sweep_with_a_bad_cell_writes_nothing(cli, folder):
+    Path("bad.yaml").write_text(SWEEP.replace("[0.01, 0.1]", "[0.01, fast]"))
+    assert "optim.lr" in cli("sweep", "run", "bad.yaml", expect=2).output
+    assert [path.name for path in folder.iterdir()] == ["bad.yaml"]
+
+
+def test_a_sweep_runs_once_and_only_once(sweep_file):
+    study = Path("runs/slow")
+    first = finish(lra_bench("sweep", "run", "slow.yaml", *TINY, "optim.name=sgd"))
+    assert "4 cells, 0 done, 4 to run" in first
+    assert "lra-bench report runs/slow" in first
+    before = {path: path.stat().st_mtime_ns for path in study.glob("*/record.json")}
+    assert len(before) == 4
+    second = finish(lra_bench("sweep", "run", "slow.yaml", *TINY, "optim.name=sgd"))
+    assert "4 cells, 4 done, 0 to run" in second
+    assert {path: path.stat().st_mtime_ns for path in study.glob("*/record.json")} == before
+    status = finish(lra_bench("sweep", "status", "slow.yaml", *TINY, "optim.name=sgd"))
+    assert "tests.strangers:Ramp" in status
+    assert "waiting" not in status
+
+
+def test_failures_are_records_and_the_sweep_goes_on(folder):
+    Path("mixed.yaml").write_text(
+        """# every way to fail, and two that do not
+method: grid
+parameters:
+  task: {value: lds}
+  model: {values: ["tests.strangers:Raises", "tests.strangers:Killed", "tests.strangers:Exits", "tests.strangers:Ramp"]}
+  optim.lr: {values: [0.05, 1000000.0]}
+"""
+    )
+    words = [*TINY, "train.max_steps=20", "optim.name=adam"]
+    output = finish(lra_bench("sweep", "run", "mixed.yaml", *words), expect=1)
+    found = {}
+    for record in records(Path("runs/mixed")).values():
+        found.setdefault(record.config["model"]["name"].partition(":")[2], []).append(record)
+    assert {name: [r.status for r in rs] for name, rs in found.items() if name != "Ramp"} == {
+        "Raises": [Status.ERROR] * 2,
+        "Killed": [Status.ERROR] * 2,
+        "Exits": [Status.ERROR] * 2,
+    }
+    assert {r.status for r in found["Ramp"]} == {Status.OK, Status.DIVERGED}
+    assert "SIGKILL" in found["Killed"][0].message
+    assert "code 3" in found["Exits"][0].message
+    assert "own mistake" in found["Raises"][0].message
+    assert "6 error" in output
+    report = finish(lra_bench("report", "runs/mixed", "--out", "out"))
+    assert "out/index.html" in report
+    page = Path("out/index.html").read_text()
+    assert all(text in page for text in ("diverged", "own mistake", "SIGKILL"))
+
+
+def power_cut(mark: str) -> None:
+    """Kill every process that carries the mark in its environment, until none is left."""
+    wanted = f"LRA_BENCH_TEST_MARK={mark}".encode()
+    while True:
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                    found.append(int(folder.name))
+            except OSError:
+                continue
+        if not found:
+            return
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+
+
+LONG = [*TINY, "train.max_steps=40", "train.val_every=5", "train.log_every=3"]
+
+
+def disturbed(sweep: str, cuts: list[float], cut) -> None:
+    """Run a sweep, cut it off after each of the given seconds, and run it to its end."""
+    for seconds in cuts:
+        mark = uuid.uuid4().hex
+        process = lra_bench("sweep", "run", sweep, *LONG, mark=mark)
+        time.sleep(seconds)
+        cut(process, mark)
+        process.communicate(timeout=60)
+    finish(lra_bench("sweep", "run", sweep, *LONG))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes through /proc")
+@pytest.mark.parametrize("how", ["power cut", "process group"])
+def test_a_killed_sweep_goes_on_as_if_nothing_had_happened(sweep_file, how):
+    """After `kill -9` of everything, or of the runner's process group alone, whose trials then stop by themselves."""
+
+    def cut(process, mark):
+        if how == "power cut":
+            power_cut(mark)
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+
+    finish(lra_bench("sweep", "run", "slow.yaml", *LONG, "study=reference"))
+    reference = histories(Path("runs/reference"))
+    moments = random.Random(how)  # noqa: S311 (not a secret)
+    disturbed("slow.yaml", [moments.uniform(4, 7) for _ in range(3)], cut)
+    study = Path("runs/slow")
+    assert histories(study) == reference
+    assert {record.status for record in records(study).values()} == {Status.OK}
+    for name, record in records(Path("runs/reference")).items():
+        assert records(study)[name].test == record.test
+
+
+def test_an_interrupt_saves_running_trials(sweep_file):
+    words = [*LONG, "train.max_steps=400"]
+    process = lra_bench("sweep", "run", "slow.yaml", *words)
+    deadline = time.monotonic() + 60
+    while len(list(Path("runs").glob("slow/*/history.jsonl"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    assert "The same command goes on" in finish(process, expect=130)
+    stopped = records(Path("runs/slow"))
+    assert {record.status for record in stopped.values()} == {Status.PREEMPTED}
+    cells = {cell.folder.name: cell for cell in plan(read_sweep("slow.yaml"), words)}
+    assert all(progress(cells[name].folder) is Progress.INTERRUPTED for name in stopped)
+
+
+def test_two_runners_never_run_the_same_cell(sweep_file):
+    first, second = (lra_bench("sweep", "run", "slow.yaml", *LONG) for _ in range(2))
+    outputs = [finish(first), finish(second)]
+    assert starts(Path("runs/slow")) == [1] * 4
+    assert all("Ended: 4 ok" in output for output in outputs)
+
+
+def test_a_claim_is_exclusive_and_dies_with_its_holder(folder):
+    code = """import sys, time, pathlib
+from lra_bench.trials.state import claim
+with claim(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)"""
+    holder = subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(TrialBusyError), claim(folder):
+            pass
+        assert progress(folder) is Progress.RUNNING
+    finally:
+        holder.kill()
+        holder.communicate()
+    with claim(folder):
+        assert True
+    assert progress(folder) is Progress.WAITING
