@@ -3,6 +3,7 @@
 import logging
 import traceback
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from lra_bench.core.errors import LraBenchError
 from lra_bench.core.mixer import SequenceMixer
 from lra_bench.core.record import ModelInfo, RunRecord, Selection, Status, TaskInfo
 from lra_bench.core.registry import MODELS, TASKS
+from lra_bench.core.specs import TaskSpec
 from lra_bench.data.datamodule import SequenceDataModule
 from lra_bench.environment import peak_memory_mb
 from lra_bench.nn.backbone import Backbone
@@ -25,7 +27,7 @@ from lra_bench.training.guard import Guard, TrialStopped
 from lra_bench.training.history import History, read_history
 from lra_bench.training.module import LitSequenceModel
 from lra_bench.training.objectives import make_objective
-from lra_bench.training.optimizers import ParameterGroup, parameter_groups
+from lra_bench.training.optimizers import parameter_groups
 
 SELECTION_RULE = "best validation {metric}, earliest step on ties"
 
@@ -41,16 +43,15 @@ def run(config: Config, folder: Path, show_progress: bool = False) -> RunRecord:
     Returns:
         The record that was written. A failure of the trial is a status, not an exception.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "checkpoints").mkdir(exist_ok=True)
+    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     outcome = Outcome()
     logger: Logger | None = None
     try:
         logger = tracking.make_logger(config, identity(config), folder)
-        _train(config, folder, outcome, logger, show_progress)
+        _train_and_test(config, folder, outcome, logger, show_progress)
     except (torch.OutOfMemoryError, MemoryError) as error:
         outcome.status, outcome.message = Status.OOM, _one_line(error)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         outcome.status, outcome.message = Status.ERROR, _one_line(error)
         if not isinstance(error, LraBenchError):
             traceback.print_exc()
@@ -69,82 +70,113 @@ def run(config: Config, folder: Path, show_progress: bool = False) -> RunRecord:
 def record_death(config: Config, folder: Path, status: Status, message: str) -> RunRecord:
     """Write the record of a trial whose process could not do so itself."""
     history = read_history(folder / "history.jsonl")
-    steps = history[-1].step if history else 0
-    return write_record(config, folder, Outcome(status=status, message=message, steps=steps))
+    outcome = Outcome(status=status, message=message, steps=history[-1].step if history else 0)
+    with suppress(Exception):  # a task that cannot even be built is no reason to lose the record
+        outcome.task = _task_info(build_task(config).spec)
+    return write_record(config, folder, outcome)
 
 
-def build(config: Config) -> tuple[SequenceDataModule, Backbone, list[ParameterGroup]]:
-    """The task, the network with weights drawn from the run's seed, and its parameter groups.
+def build_task(config: Config) -> SequenceDataModule:
+    """The task of a config."""
+    task_class = TASKS.load(config.task.name, SequenceDataModule)
+    task: SequenceDataModule = task_class(config.task, config.data_seed, config.protocol, config.train, config.seed)
+    return task
+
+
+def build_net(config: Config, spec: TaskSpec) -> Backbone:
+    """The network for a task, with weights drawn from the run's seed.
 
     Raises:
         ConfigError: the parts do not fit each other.
     """
-    task_class = TASKS.load(config.task.name, SequenceDataModule)
     mixer_class = MODELS.load(config.model.name, SequenceMixer)
-    task = task_class(config.task, config.data_seed, config.protocol, config.train, config.seed)
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64 if config.train.precision == "64-true" else torch.float32)
     torch.manual_seed(config.seed)
-    net = Backbone(config.backbone, task.spec, lambda ctx: mixer_class(config.model, ctx), mixer_class.mixes_channels)
-    groups = parameter_groups(net, net.mixers, config.optim, allow_absolute=config.track == "recipe")
-    return task, net, groups
+    try:
+        return Backbone(config.backbone, spec, lambda ctx: mixer_class(config.model, ctx), mixer_class.mixes_channels)
+    finally:
+        torch.set_default_dtype(default)
 
 
-def _train(config: Config, folder: Path, outcome: Outcome, logger: Logger | None, show_progress: bool) -> None:
+def _train_and_test(config: Config, folder: Path, outcome: Outcome, logger: Logger | None, show_progress: bool) -> None:
     """Everything that may fail; fills `outcome` as it goes."""
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
-    task, net, groups = build(config)
-    spec = task.spec
+    task = build_task(config)
+    outcome.task = _task_info(task.spec)
+    net = build_net(config, task.spec)
+    groups = parameter_groups(net, net.mixers, config.optim, allow_absolute=config.track == "recipe")
     for group in groups:
         logging.getLogger(__name__).info("optimizer group %s", group.describe())
     outcome.learning_rates = {group.name: group.lr for group in groups}
-    outcome.model = ModelInfo(
-        name=config.model.name,
-        origin=MODELS.find(config.model.name).origin,
-        parameters=sum(p.numel() for p in net.parameters() if p.requires_grad),
-        state_size=sum(mixer.state_size(spec.seq_len) for mixer in net.mixers.values()),
-    )
-    outcome.task = TaskInfo(
-        name=spec.name,
-        version=spec.version,
-        fingerprint=task.fingerprint(),
-        metric=spec.metric,
-        higher_is_better=spec.higher_is_better,
-        chance=spec.chance,
-        baselines=task.baselines(),
-    )
+    outcome.model = _model_info(config, net, task.spec.seq_len)
+    outcome.task = outcome.task.model_copy(update={"fingerprint": task.fingerprint(), "baselines": task.baselines()})
     module = LitSequenceModel(
-        net, make_objective(spec), groups, config.optim, config.train.max_steps, config.train.compile
+        net, make_objective(task.spec), groups, config.optim, config.train.max_steps, config.train.compile
     )
-    guard = Guard(config.train, spec)
-    checkpointer = Checkpointer(folder / "checkpoints", spec)
+    guard = Guard(config.train, task.spec)
+    checkpointer = Checkpointer(folder / "checkpoints", task.spec)
     history = History(folder / "history.jsonl", config.train.log_every)
     with _quiet_lightning():
         trainer = _trainer(config, folder, [guard, history, checkpointer], logger, show_progress)
         outcome.device = _device_name(trainer)
+        _fit(trainer, module, task, checkpointer, guard, outcome)
+        _select(task.spec, checkpointer, outcome)
+        if outcome.selection is not None and outcome.status in (Status.OK, Status.CHANCE, Status.TIMEOUT):
+            checkpointer.load_best(module)
+            (results,) = trainer.test(module, datamodule=task, verbose=False)
+            outcome.test = {name.removeprefix("test/"): value for name, value in results.items()}
+
+
+def _fit(
+    trainer: Trainer,
+    module: LitSequenceModel,
+    task: SequenceDataModule,
+    checkpointer: Checkpointer,
+    guard: Guard,
+    outcome: Outcome,
+) -> None:
+    """Train from the last checkpoint, or from the start."""
+    checkpoint = checkpointer.last if checkpointer.last.exists() else None
+    try:
+        trainer.fit(module, datamodule=task, ckpt_path=checkpoint, weights_only=True)
         outcome.status = Status.OK
-        try:
-            trainer.fit(
-                module,
-                datamodule=task,
-                ckpt_path=checkpointer.last if checkpointer.last.exists() else None,
-                weights_only=True,
-            )
-        except TrialStopped as stop:
-            outcome.status, outcome.message, outcome.failed_step = stop.status, stop.message, stop.failed_step
-        finally:
-            outcome.steps, outcome.seconds = trainer.global_step, guard.elapsed()
-        if checkpointer.best_step is None:
-            return
-        outcome.selection = Selection(rule=SELECTION_RULE.format(metric=spec.metric), step=checkpointer.best_step)
-        outcome.val = checkpointer.best_metrics
-        if outcome.status in (Status.DIVERGED, Status.PREEMPTED):
-            return
-        if outcome.status is Status.OK and spec.at_chance(outcome.val[spec.metric]):
-            outcome.status = Status.CHANCE
-            outcome.message = f"validation {spec.metric} {outcome.val[spec.metric]:.4g} is no better than chance"
-        checkpointer.load_best(module)
-        results = trainer.test(module, datamodule=task, verbose=False)[0]
-        outcome.test = {name.removeprefix("test/"): value for name, value in results.items()}
+    except TrialStopped as stop:
+        outcome.status, outcome.message, outcome.failed_step = stop.status, stop.message, stop.failed_step
+    finally:
+        outcome.steps, outcome.seconds = trainer.global_step, guard.elapsed()
+
+
+def _select(spec: TaskSpec, checkpointer: Checkpointer, outcome: Outcome) -> None:
+    """Note the selected step, and whether anything was learnt."""
+    if checkpointer.best_step is None:
+        return
+    outcome.selection = Selection(rule=SELECTION_RULE.format(metric=spec.metric), step=checkpointer.best_step)
+    outcome.val = checkpointer.best_metrics
+    value = outcome.val[spec.metric]
+    if outcome.status is Status.OK and spec.at_chance(value):
+        outcome.status = Status.CHANCE
+        outcome.message = f"validation {spec.metric} {value:.4g} is no better than chance"
+
+
+def _task_info(spec: TaskSpec) -> TaskInfo:
+    return TaskInfo(
+        name=spec.name,
+        version=spec.version,
+        metric=spec.metric,
+        higher_is_better=spec.higher_is_better,
+        chance=spec.chance,
+    )
+
+
+def _model_info(config: Config, net: Backbone, seq_len: int) -> ModelInfo:
+    return ModelInfo(
+        name=config.model.name,
+        origin=MODELS.find(config.model.name).origin,
+        parameters=sum(p.numel() for p in net.parameters() if p.requires_grad),
+        state_size=sum(mixer.state_size(seq_len) for mixer in net.mixers.values()),
+    )
 
 
 def _trainer(

@@ -81,7 +81,7 @@ class LRU(SequenceMixer):
         self.C = nn.Parameter(torch.randn(d_out, N, 2) / math.sqrt(N))
         self.D = nn.Parameter(torch.randn(d_in) if d_in == d_out else torch.randn(d_out, d_in) / math.sqrt(d_in))
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # noqa: ARG002 (causal: padding comes last)
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, L, d_model) -> (B, L, d_out), computed in float32 or better, returned in the dtype of `x`."""
         with torch.autocast(x.device.type, enabled=False):
             u = at_least_float32(x)
@@ -123,7 +123,7 @@ class LRU(SequenceMixer):
         y = torch.view_as_real(states).flatten(-2) @ C.flatten(1).T
         return y + (u * D if D.dim() == 1 else u @ D.T)
 
-    def state_size(self, seq_len: int) -> int:  # noqa: ARG002 (a recurrence carries the same at any length)
+    def state_size(self, seq_len: int) -> int:
         """N complex numbers."""
         return 2 * self.cfg.d_state
 

@@ -64,8 +64,9 @@ class S4D(SequenceMixer):
     sections 3 and 4. Numbers match models/s4/s4d.py (`train_b=False`) and `SSMKernelDiag` of models/s4/s4.py
     (`train_b=True`, where the stored imaginary part of A has the opposite sign) of state-spaces/s4 (commit e757cef5).
 
-    Differences: activation, GLU and output projection are the backbone's; every channel has its own A and B; the
-    kernel is a product of two short power tables, never an (H, N, L) tensor.
+    Differences: activation, GLU and output projection are the backbone's; every channel has its own A and B; B starts
+    at one for legs too, where s4.py takes the HiPPO vector with its imaginary part clipped; the kernel is a product of
+    two short power tables, never an (H, N, L) tensor.
     """
 
     Config = S4DConfig
@@ -87,7 +88,7 @@ class S4D(SequenceMixer):
         self.C = nn.Parameter(torch.randn(H, pairs, 2) / math.sqrt(2))
         self.D = nn.Parameter(torch.randn(H))
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # noqa: ARG002 (causal: padding comes last)
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, L, H) -> (B, L, H), computed in float32 or better, returned in the dtype of `x`."""
         with torch.autocast(x.device.type, enabled=False):
             u = at_least_float32(x)
@@ -137,7 +138,7 @@ class S4D(SequenceMixer):
     def _complex_c(self, dtype: torch.dtype) -> Tensor:
         return torch.view_as_complex(self.C.to(dtype))
 
-    def state_size(self, seq_len: int) -> int:  # noqa: ARG002 (a recurrence carries the same at any length)
+    def state_size(self, seq_len: int) -> int:
         """N/2 complex numbers in each channel."""
         return self.ctx.d_model * self.cfg.d_state
 

@@ -112,7 +112,7 @@ class STU(SequenceMixer):
             M[1] = self.cfg.output_alpha * torch.eye(self.ctx.d_out)
         return M
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # noqa: ARG002 (causal: padding comes last)
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, L, d_model) -> (B, L, d_out), computed in float32 or better, returned in the dtype of `x`."""
         with torch.autocast(x.device.type, enabled=False):
             u = at_least_float32(x)

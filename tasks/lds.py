@@ -121,14 +121,15 @@ class LDS(SequenceDataModule):
         """Test errors of predictors that bracket every model.
 
         zero_predictor predicts 0. With noise: noise_floor knows the true system and sees the inputs, as models do;
-        kalman_filter also sees the past noisy outputs, which models do not.
+        kalman_given_past_outputs also sees the past noisy outputs, which models do not.
         """
         u, y = self.examples("test", range(self.cfg.test_size))
         found = {"zero_predictor": self._errors(y, np.zeros_like(y))}
         if self.system.noisy:
             delayed = self._delayed(u)
             found["noise_floor"] = self._errors(y, simulate(self.system, delayed) * self.scale)
-            found["kalman_filter"] = self._errors(y, kalman_one_step(self.system, delayed, y / self.scale) * self.scale)
+            informed = kalman_one_step(self.system, delayed, y / self.scale) * self.scale
+            found["kalman_given_past_outputs"] = self._errors(y, informed)
         return found
 
     @cached_property

@@ -49,7 +49,9 @@ def test_the_best_validation_step_is_selected_and_tested(tmp_path):
     assert record.val["nmse"] == min(validations.values())
     assert record.selection.step == min(validations, key=validations.get)
     weights = torch.load(tmp_path / "checkpoints" / f"best-{record.selection.step}.ckpt", weights_only=True)
-    task, net, _ = experiment.build(compose([*RAMP, "optim.lr=0.3", "train.max_steps=30"]).config)
+    config = compose([*RAMP, "optim.lr=0.3", "train.max_steps=30"]).config
+    task = experiment.build_task(config)
+    net = experiment.build_net(config, task.spec)
     net.load_state_dict({name.removeprefix("net."): value for name, value in weights.items() if name[:4] == "net."})
     (batch,) = task.test_dataloader()
     assert record.test["mse"] == pytest.approx(((net.eval()(batch) - batch.y) ** 2).mean().item(), rel=1e-5)
@@ -179,6 +181,7 @@ def test_a_time_limit_is_a_timeout_that_can_be_continued(tmp_path):
         ("Raises", Status.ERROR, "ValueError: the stranger's own mistake"),
         ("NeedsMemory", Status.OOM, "OutOfMemoryError: tried to allocate too much"),
         ("BadHint", Status.ERROR, "matches no parameter"),
+        ("Quits", Status.ERROR, "SystemExit: 7"),
     ],
 )
 def test_a_failing_model_is_a_record(tmp_path, model, status, message):
@@ -190,9 +193,20 @@ def test_a_failing_model_is_a_record(tmp_path, model, status, message):
 
 
 def test_precision_64_trains_in_float64(tmp_path):
-    low, high = (run(tmp_path / p, f"train.precision={p}", "optim.lr=0.01") for p in ("32-true", "64-true"))
-    assert low.val["mse"] == pytest.approx(high.val["mse"], rel=1e-3)
-    assert low.curve[0].train_loss != high.curve[0].train_loss
+    for precision, is_double in (("32-true", False), ("64-true", True)):
+        record = run(tmp_path / precision, f"train.precision={precision}", "train.log_every=1")
+        losses = torch.tensor([p.train_loss for p in record.curve if not p.val], dtype=torch.float64)
+        assert bool((losses.float().double() != losses).any()) == is_double
+
+
+def test_precision_64_has_filters_in_float64(tmp_path):
+    config = compose(["task=lds", "model=stu", "train.precision=64-true", *TINY]).config
+    net = experiment.build_net(config, experiment.build_task(config).spec)
+    assert {tensor.dtype for tensor in net.state_dict().values()} == {torch.float64}
+    bank = dict(net.named_buffers())["blocks.0.mixer.bank"]
+    assert bank.dtype == torch.float64
+    assert not torch.equal(bank, bank.float().double())
+    assert torch.get_default_dtype() == torch.float32
 
 
 def test_bf16_trains(tmp_path):

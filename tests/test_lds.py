@@ -101,7 +101,7 @@ def test_the_kalman_filter_is_the_best_that_knows_the_past():
 
 def test_baselines_bracket_every_model():
     noisy = make(process_noise=0.3, observation_noise=1.0, test_size=64).baselines()
-    assert noisy["kalman_filter"]["mse"] < noisy["noise_floor"]["mse"] < noisy["zero_predictor"]["mse"]
+    assert noisy["kalman_given_past_outputs"]["mse"] < noisy["noise_floor"]["mse"] < noisy["zero_predictor"]["mse"]
     assert noisy["zero_predictor"]["nmse"] == pytest.approx(1, rel=0.05)
     assert set(make().baselines()) == {"zero_predictor"}
 
@@ -109,7 +109,7 @@ def test_baselines_bracket_every_model():
 def test_the_noise_floor_is_observation_noise_where_there_is_no_other():
     task = make(observation_noise=0.5, test_size=400)
     assert task.baselines()["noise_floor"]["mse"] == pytest.approx(0.25, rel=0.05)
-    assert task.baselines()["kalman_filter"]["mse"] == pytest.approx(0.25, rel=0.05)
+    assert task.baselines()["kalman_given_past_outputs"]["mse"] == pytest.approx(0.25, rel=0.05)
 
 
 def test_an_example_is_a_function_of_seed_split_and_index():

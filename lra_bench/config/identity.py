@@ -6,20 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from lra_bench.config.schema import Config
-
-NOT_RESULT_RELEVANT = {
-    "": ("tracking", "study", "out_dir"),
-    "train": ("eval_batch_size", "accelerator", "threads", "workers", "time_limit"),
-}
-"""Keys, by section, that change where and how fast a trial runs but not what it is."""
+from lra_bench.core.settings import NOT_RESULT_RELEVANT
 
 
 def trial_id(config: Config, task_version: int) -> str:
     """Twelve hexadecimal digits that depend on the result-relevant part of the config alone."""
     content: dict[str, Any] = {"task_version": task_version, **config.to_dict()}
-    for section, keys in NOT_RESULT_RELEVANT.items():
-        for key in keys:
-            del (content[section] if section else content)[key]
+    for key in NOT_RESULT_RELEVANT:
+        section, _, name = key.rpartition(".")
+        del (content[section] if section else content)[name]
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 

@@ -55,12 +55,15 @@ class TaskInfo(_Part):
 
     name: str
     version: int
-    fingerprint: str = Field(description="hash of generator version, parameters, data seed and file hashes")
+    fingerprint: str | None = Field(
+        default=None, description="hash of generator version, parameters, data seed and file hashes"
+    )
     metric: str
     higher_is_better: bool
     chance: float
     baselines: Mapping[str, Mapping[str, Number]] = Field(
-        description="test metrics of trivial and of optimal predictors: {baseline: {metric: value}}"
+        default_factory=dict,
+        description="test metrics of trivial and of optimal predictors: {baseline: {metric: value}}",
     )
 
 

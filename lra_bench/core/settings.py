@@ -8,6 +8,18 @@ from typing import Literal
 
 from lra_bench.core.errors import ConfigError
 
+NOT_RESULT_RELEVANT = (
+    "study",
+    "out_dir",
+    "tracking",
+    "train.eval_batch_size",
+    "train.accelerator",
+    "train.threads",
+    "train.workers",
+    "train.time_limit",
+)
+"""Dotted keys and sections that change where and how fast a trial runs, but not which trial it is."""
+
 
 def require(condition: bool, key: str, wanted: str, value: object) -> None:
     """Raise a `ConfigError` that names the key, what it must be, and what it was."""

@@ -16,7 +16,6 @@ from lra_bench.core.settings import TrainConfig
 from lra_bench.core.specs import TaskSpec
 from lra_bench.training.history import val_metrics
 
-
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 

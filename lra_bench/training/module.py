@@ -56,7 +56,7 @@ class LitSequenceModel(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Publish the validation metrics."""
-        self.log_dict({f"val/{k}": v for k, v in self._finish(self.val_metrics).items()})
+        self.log_dict({f"val/{k}": v for k, v in self._finish(self.val_metrics).items()}, logger=False)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Count one batch into the test metrics."""
@@ -64,7 +64,7 @@ class LitSequenceModel(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Publish the test metrics."""
-        self.log_dict({f"test/{k}": v for k, v in self._finish(self.test_metrics).items()})
+        self.log_dict({f"test/{k}": v for k, v in self._finish(self.test_metrics).items()}, logger=False)
 
     def configure_optimizers(self) -> Any:
         """Optimizer, and a schedule that moves every step."""

@@ -1,4 +1,4 @@
-"""Linear recurrences along time without a loop over all steps. Plain autograd, any L."""
+"""Linear recurrences along time in a few steps, not one for each time step. Plain autograd, any L."""
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ def diagonal_scan(decay: Tensor, x: Tensor) -> Tensor:
     chunks = -(-L // steps)
     x = pad(x, (0, 0, 0, chunks * steps - L)) if chunks * steps > L else x
     factor = decay.expand(B, chunks, N)
-    inputs = x.unflatten(1, (chunks, steps)).unbind(2)
+    inputs = x.reshape(B, chunks, steps, N).unbind(2)
     states = [inputs[0]]
     for x_t in inputs[1:]:
         states.append(torch.addcmul(x_t, factor, states[-1]))
@@ -44,13 +44,13 @@ def diagonal_scan(decay: Tensor, x: Tensor) -> Tensor:
 
 def two_step_sum(x: Tensor) -> Tensor:
     """y_t = y_{t-2} + x_t with zeros before the start, for (B, L, D)."""
-    L = x.shape[1]
-    pairs = pad(x, (0, 0, 0, L % 2)).unflatten(1, (-1, 2))
+    B, L, D = x.shape
+    pairs = pad(x, (0, 0, 0, L % 2)).reshape(B, -1, 2, D)
     return pairs.cumsum(1).flatten(1, 2)[:, :L]
 
 
 def autoregression(taps: Tensor, x: Tensor) -> Tensor:
-    """y_t = sum_{j=1..k} taps[j-1] y_{t-j} + x_t with zeros before the start.
+    """y_t = sum_{j=1..k} y_{t-j} taps[j-1] + x_t (row vectors) with zeros before the start.
 
     All chunks run side by side from zero, together with the responses to each unit state, of which there are k * D.
     Those responses then carry the states from chunk to chunk, in log-depth. Where the state is so large that its
@@ -73,7 +73,7 @@ def autoregression(taps: Tensor, x: Tensor) -> Tensor:
     S = k * D
     units = torch.eye(S, dtype=x.dtype, device=x.device).view(S, k, D)
     both = _recur(taps, pad(x, (0, 0, 0, 0, 0, S)), pad(units, (0, 0, 0, 0, B * chunks, 0)))
-    local, responses = both.split([B * chunks, S])
+    local, responses = both[: B * chunks], both[B * chunks :]
     ends = local[:, -k:].reshape(B, chunks, S)[:, :-1]
     starts = pad(_matrix_scan(responses[:, -k:].reshape(S, S), ends), (0, 0, 1, 0))
     carried = starts @ responses.reshape(S, steps * D)
@@ -83,7 +83,7 @@ def autoregression(taps: Tensor, x: Tensor) -> Tensor:
 def _recur(taps: Tensor, x: Tensor, history: Tensor) -> Tensor:
     """The recurrence step by step: x (R, T, D) after `history` (R, k, D), oldest first."""
     k = len(taps)
-    matrices = taps.transpose(1, 2).unbind()
+    matrices = taps.unbind()
     outputs = list(history.unbind(1))
     for y in x.unbind(1):
         for lag, matrix in enumerate(matrices, start=1):

@@ -25,7 +25,7 @@ FILTERS_VERSION = 1
 def spectral_filters(seq_len: int, num_filters: int) -> tuple[Array, Array]:
     """Leading eigenpairs of the L x L Hankel matrix Z_ij = 2 / ((i+j)^3 - (i+j)), i, j = 1..L.
 
-    Correct to about 1e-10 for every L and K, also where an eigenvalue lies far below float64's resolution of Z.
+    Correct to 1e-9 for every L and K, also where an eigenvalue lies far below float64's resolution of Z.
     Computed once per (L, K), then read from `LRA_BENCH_CACHE_DIR` (default: the platform's cache folder).
     Source: Agarwal et al., "Spectral State Space Models", arXiv 2312.06837, section 2.
 
@@ -49,7 +49,7 @@ def spectral_filters(seq_len: int, num_filters: int) -> tuple[Array, Array]:
 
 def _cached(L: int, K: int) -> tuple[Array, Array]:
     """From the disk cache, which is filled if it can be. A file that cannot be read is made anew."""
-    path = _cache_dir() / f"stu_v{FILTERS_VERSION}_L{L}_K{K}.npz"
+    path = cache_folder() / f"stu_v{FILTERS_VERSION}_L{L}_K{K}.npz"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
@@ -63,14 +63,15 @@ def _cached(L: int, K: int) -> tuple[Array, Array]:
     return filters
 
 
-def _cache_dir() -> Path:
+def cache_folder() -> Path:
+    """Where filters are kept."""
     return Path(os.environ.get("LRA_BENCH_CACHE_DIR") or user_cache_dir("lra-bench")) / "filters"
 
 
 def _read(path: Path, L: int, K: int) -> tuple[Array, Array] | None:
     """The filters in a cache file; None where there is none, or not a sound one."""
     with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             sigma, phi = stored["sigma"], stored["phi"]
         if sigma.shape == (K,) and phi.shape == (L, K) and sigma.dtype == phi.dtype == np.float64:
             return sigma, phi
@@ -78,16 +79,19 @@ def _read(path: Path, L: int, K: int) -> tuple[Array, Array] | None:
 
 
 def compute_filters(seq_len: int, num_filters: int) -> tuple[Array, Array]:
-    """As `spectral_filters`, always computed. Cost: about L (K + 30)^2 / 2 multiplications of long integers.
+    """As `spectral_filters`, always computed.
 
     Eigenvalues fall geometrically, to 1e-97 at L = K = 64, so an eigensolver run on Z in float64 returns noise.
-    Instead: (1) Z ~ X diag(d) X^T by pivoted Cholesky in long fixed-point arithmetic, which leaves X well
-    conditioned and all the grading in d; (2) QR and one-sided Jacobi rotations of X diag(sqrt(d)) in float64, which
-    keep the relative accuracy of every singular value and vector of such a product (Demmel et al., "Computing the
-    singular value decomposition with high relative accuracy", Linear Algebra Appl. 299, 1999).
+    Instead: (1) Z ~ X diag(d) X^T by pivoted Cholesky in long fixed-point arithmetic, which leaves X well conditioned
+    and all the grading in d; the columns of X are smooth, so this is done for a sample of rows and the others are
+    interpolated; (2) QR and one-sided Jacobi rotations of X diag(sqrt(d)) in float64, which keep the relative accuracy
+    of every singular value and vector of such a product (Demmel et al., "Computing the singular value decomposition
+    with high relative accuracy", Linear Algebra Appl. 299, 1999).
     """
-    X, d = _pivoted_cholesky(seq_len, num_filters)
-    Q, R = np.linalg.qr(X * d)
+    panels = _panels(seq_len, num_filters + 32)
+    sample = np.unique(np.concatenate(panels))
+    X, d = _pivoted_cholesky(sample, num_filters)
+    Q, R = np.linalg.qr(_interpolated(panels, sample, X) * d)
     U, s = _one_sided_jacobi(R)
     phi = (Q @ U)[:, :num_filters]
     peak = np.abs(phi).argmax(axis=0)
@@ -95,23 +99,52 @@ def compute_filters(seq_len: int, num_filters: int) -> tuple[Array, Array]:
     return s[:num_filters] ** 2, np.ascontiguousarray(phi)
 
 
-def _pivoted_cholesky(L: int, K: int) -> tuple[Array, Array]:
-    """X (L, r), entries within [-1, 1], and sqrt(d) (r,): Z = X diag(d) X^T to 1e-9 of the K-th eigenvalue.
+def _panels(L: int, nodes: int) -> list[Array]:
+    """Rows 1..L in dyadic panels that share their ends; at most `nodes` rows of each, near Chebyshev points."""
+    first = min(L, 2 * nodes)
+    panels = [np.arange(1.0, first + 1)]
+    while first < L:
+        last = min(2 * first, L)
+        points = np.cos(np.pi * np.arange(nodes) / (nodes - 1))
+        panels.append(np.unique(np.round((first + last - (last - first) * points) / 2)))
+        first = last
+    return panels
 
-    By interlacing the K-th eigenvalue is at least the smallest one of the K x K matrix, which is above 2^-(5.1 K + 10):
-    hence the number of fractional bits.
+
+def _interpolated(panels: list[Array], sample: Array, X: Array) -> Array:
+    """All rows of a matrix of which a sample is known, by barycentric interpolation within each panel."""
+    parts = [X[: len(panels[0])]]
+    for nodes in panels[1:]:
+        known = X[np.searchsorted(sample, nodes)]
+        gaps = 4 * (nodes[:, None] - nodes) / (nodes[-1] - nodes[0]) + np.eye(len(nodes))
+        rows = np.arange(nodes[0] + 1, nodes[-1] + 1)
+        distances = rows[:, None] - nodes
+        hit = distances == 0
+        weights = 1 / gaps.prod(axis=1) / np.where(hit, 1, distances)
+        weights = np.where(hit.any(axis=1, keepdims=True), hit, weights)
+        parts.append(weights / weights.sum(axis=1, keepdims=True) @ known)
+    return np.concatenate(parts)
+
+
+def _pivoted_cholesky(rows: Array, K: int, bits: int = 128) -> tuple[Array, Array]:
+    """X (len(rows), r), entries within [-1, 1], and sqrt(d) (r,): X diag(d) X^T is Z at the given rows and columns.
+
+    What is left over is below 1e-8 of the K-th eigenvalue. Integers stand for multiples of 2^-bits. The K-th pivot
+    must be 2^64 of them or more, which leaves ample room for that accuracy and for rounding; where it is not,
+    everything is done again with twice the bits.
     """
-    bits = 6 * K + 64
-    i = np.arange(1, L + 1).astype(object)
+    i = rows.astype(int).astype(object)
     one, s = 1 << bits, 2 * i
     rest = 2 * one // (s**3 - s)
     columns: list[NDArray[np.object_]] = []
     pivots: list[int] = []
-    while len(pivots) < L:
-        if len(pivots) > K and int(rest.sum()) * 10**9 < pivots[K - 1]:
-            break
+    while len(pivots) < len(i):
         p = int(rest.argmax())
-        s = i + (p + 1)
+        if len(pivots) > K and int(rest[p]) * int(i[-1]) * 10**8 < pivots[K - 1]:
+            break
+        if len(pivots) < K and rest[p] < 1 << 64:
+            return _pivoted_cholesky(rows, K, 2 * bits)
+        s = i + i[p]
         column = 2 * one // (s**3 - s)
         if columns:
             column -= sum(x * (x[p] * d >> bits) for x, d in zip(columns, pivots, strict=True)) >> bits

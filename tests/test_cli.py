@@ -1,0 +1,152 @@
+"""The command line as a person uses it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lra_bench.core.record import RunRecord
+from lra_bench.core.registry import MODELS, TASKS
+from tests.conftest import TINY
+
+SMALL_MODEL = {"stu": "model.num_filters=4", "lru": "model.d_state=8", "s4d": "model.d_state=8"}
+
+
+def small(model: str) -> str:
+    return SMALL_MODEL[model.partition("_")[0]]
+
+
+@pytest.mark.parametrize("task", sorted(TASKS.entries()))
+@pytest.mark.parametrize("model", sorted(MODELS.entries()))
+def test_every_model_trains_on_every_task(cli, folder, task, model):
+    output = cli("train", f"task={task}", f"model={model}", small(model), *TINY).output
+    (path,) = folder.glob("runs/train/*/record.json")
+    record = RunRecord.read(path)
+    assert record.status in ("ok", "chance")
+    assert (record.task.name, record.model.name, record.model.origin) == (task, model, "lra-bench")
+    assert record.model.parameters > 0
+    assert record.model.state_size > 0
+    assert set(record.test) == {"mse", "nmse"}
+    assert "W&B: disabled (no W&B login found)" in output
+    assert f"next: lra-bench report {path.parent.relative_to(folder)}" in output
+
+
+def test_training_twice_trains_once(cli, folder):
+    words = ("train", "task=lds", "model=stu", *TINY)
+    cli(*words)
+    (path,) = folder.glob("runs/train/*/record.json")
+    before = path.read_bytes()
+    assert "finished already" in cli(*words).output
+    assert path.read_bytes() == before
+
+
+def test_the_groups_of_the_optimizer_are_printed_and_stored(folder):
+    code = "from lra_bench.cli.main import main; main()"
+    words = ["train", "task=lds", "model=stu_ar", "optim.lr=0.5", *TINY]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    assert "optimizer group lr x0.1: lr 0.05, weight decay 0, 18 numbers" in done.stdout
+    assert done.stderr == ""
+    (path,) = folder.glob("runs/train/*/record.json")
+    assert sorted(RunRecord.read(path).learning_rates.values()) == [0.05, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["optim.lrr=1"], "Did you mean: 'lr'"),
+        (["model=stuu"], "Did you mean 'stu'"),
+        (["model.num_filterz=3"], "Did you mean: 'num_filters'"),
+        (["optim.lr=abc"], "optim.lr"),
+        (["task.seq_len=-1"], "task.seq_len must be at least 1"),
+        (["--config", "missing.yaml"], "there is no file missing.yaml"),
+        (["--confg", "x"], "No such option"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(folder, words, message):
+    code = "from lra_bench.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "train", "task=lds", "model=stu", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len([line for line in done.stderr.splitlines() if "rror:" in line]) == 1
+    assert list(folder.iterdir()) == []
+
+
+def test_a_failing_model_is_an_exit_code_and_a_message(cli):
+    output = cli("train", "task=lds", "model=tests.strangers:Raises", *TINY, expect=1).output
+    assert "status: error (ValueError: the stranger's own mistake)" in output
+
+
+def test_a_strangers_file_is_enough(folder):
+    (folder / "my_file.py").write_text(Path(__file__).with_name("strangers.py").read_text())
+    code = "from lra_bench.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "train", "task=lds", "model=my_file:Ramp", "optim.lr=0.05", *TINY]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "status: ok" in done.stdout
+    (path,) = folder.glob("runs/train/*/record.json")
+    assert RunRecord.read(path).model.origin == "local file"
+
+
+def test_config_show_can_be_trained_as_it_is(cli, folder):
+    shown = cli("config", "show", "task=lds", "model=lru", "model.d_state=8", "optim.lr=0.02", *TINY).output
+    assert "lr: 0.02  # command line" in shown
+    assert "depth: 1  # configs/task/lds.yaml" in shown
+    Path("mine.yaml").write_text(shown)
+    cli("train", "--config", "mine.yaml")
+    (path,) = folder.glob("runs/train/*/record.json")
+    assert RunRecord.read(path).config["optim"]["lr"] == 0.02
+
+
+@pytest.mark.parametrize("kind", ["models", "tasks", "recipes", "sweeps"])
+def test_lists_fit_a_hundred_columns(cli, kind):
+    lines = cli("list", kind).output.splitlines()
+    assert len(lines) >= 2
+    assert max(map(len, lines)) <= 100
+
+
+def test_doctor_knows_the_machine(cli):
+    output = cli("doctor").output
+    for word in ("torch", "lightning", "CPU cores", "writable", "W&B"):
+        assert word in output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["train", "-h"],
+        ["sweep", "run", "-h"],
+        ["sweep", "status", "-h"],
+        ["report", "-h"],
+        ["list", "-h"],
+        ["config", "show", "-h"],
+    ],
+)
+def test_help_has_examples(cli, words):
+    output = cli(*words).output
+    assert "Examples:" in output
+    assert max(map(len, output.splitlines())) <= 100
+
+
+def test_a_report_on_nothing_names_the_next_command(cli, folder):
+    assert "lra-bench sweep run quickstart" in cli("report", str(folder), expect=2).output
+    assert list(folder.iterdir()) == []
+
+
+def test_a_report_shows_what_was_measured(cli, folder):
+    for model in ("stu", "lru"):
+        for rate in ("0.01", "0.1"):
+            cli("train", "task=lds", f"model={model}", small(model), f"optim.lr={rate}", *TINY)
+    output = cli("report", "runs/train", "--out", "out").output
+    assert "Report: out/index.html" in output
+    assert max(map(len, output.splitlines())) <= 100
+    assert {path.name for path in Path("out").iterdir()} == {
+        "index.html",
+        "leaderboard.md",
+        "leaderboard.csv",
+        "figures",
+    }
+    page = Path("out/index.html").read_text()
+    assert page.count("<svg") == 3
