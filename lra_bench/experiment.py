@@ -24,7 +24,7 @@ from lra_bench.nn.backbone import Backbone
 from lra_bench.outcome import Outcome, identity, write_record
 from lra_bench.training.checkpoints import Checkpointer
 from lra_bench.training.guard import Guard, TrialStopped
-from lra_bench.training.history import History, read_history
+from lra_bench.training.history import History, logged_metrics, read_history
 from lra_bench.training.module import LitSequenceModel
 from lra_bench.training.objectives import make_objective
 from lra_bench.training.optimizers import parameter_groups
@@ -125,8 +125,8 @@ def _train_and_test(config: Config, folder: Path, outcome: Outcome, logger: Logg
         _select(task.spec, checkpointer, outcome)
         if outcome.selection is not None and outcome.status in (Status.OK, Status.CHANCE, Status.TIMEOUT):
             checkpointer.load_best(module)
-            (results,) = trainer.test(module, datamodule=task, verbose=False)
-            outcome.test = {name.removeprefix("test/"): value for name, value in results.items()}
+            trainer.test(module, datamodule=task, verbose=False)
+            outcome.test = logged_metrics(trainer, "test")
 
 
 def _fit(

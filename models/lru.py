@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lra_bench.core.errors import ConfigError
 from lra_bench.core.mixer import MixerConfig, SequenceMixer
+from lra_bench.core.settings import require
 from lra_bench.core.specs import MixerContext, OptimHint
 from lra_bench.nn.ops.precision import at_least_float32
 from lra_bench.nn.ops.scan import diagonal_scan
@@ -38,16 +38,11 @@ class LRUConfig(MixerConfig):
     lr_scale: float = 0.25
 
     def __post_init__(self) -> None:
-        if self.d_state < 1:
-            raise ConfigError(f"model.d_state must be at least 1, got {self.d_state}")
-        if not 0 <= self.r_min < self.r_max <= 1:
-            raise ConfigError(
-                f"model.r_min and model.r_max must satisfy 0 <= r_min < r_max <= 1, got {self.r_min} and {self.r_max}"
-            )
-        if not self.max_phase > 0:
-            raise ConfigError(f"model.max_phase must be above 0, got {self.max_phase}")
-        if self.lr_scale < 0:
-            raise ConfigError(f"model.lr_scale must be at least 0, got {self.lr_scale}")
+        require(self.d_state >= 1, "model.d_state", "at least 1", self.d_state)
+        require(0 <= self.r_min < 1, "model.r_min", "in [0, 1)", self.r_min)
+        require(self.r_min < self.r_max <= 1, "model.r_max", "above model.r_min and at most 1", self.r_max)
+        require(self.max_phase > 0, "model.max_phase", "above 0", self.max_phase)
+        require(self.lr_scale >= 0, "model.lr_scale", "at least 0", self.lr_scale)
 
 
 class LRU(SequenceMixer):

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lra_bench.core.errors import ConfigError
 from lra_bench.core.mixer import MixerConfig, SequenceMixer
+from lra_bench.core.settings import require
 from lra_bench.core.specs import MixerContext, OptimHint
 from lra_bench.nn.ops.fft_conv import channel_conv
 from lra_bench.nn.ops.precision import at_least_float32
@@ -39,18 +39,13 @@ class S4DConfig(MixerConfig):
     lr_scale: float = 0.1
 
     def __post_init__(self) -> None:
-        if self.d_state < 2 or self.d_state % 2:
-            raise ConfigError(f"model.d_state must be even and at least 2, got {self.d_state}")
-        if self.init not in ("lin", "inv", "legs"):
-            raise ConfigError(f"model.init must be lin, inv or legs, got {self.init!r}")
-        if self.discretization not in ("zoh", "bilinear"):
-            raise ConfigError(f"model.discretization must be zoh or bilinear, got {self.discretization!r}")
-        if not 0 < self.dt_min <= self.dt_max:
-            raise ConfigError(
-                f"model.dt_min and model.dt_max must satisfy 0 < dt_min <= dt_max, got {self.dt_min} and {self.dt_max}"
-            )
-        if self.lr_scale < 0:
-            raise ConfigError(f"model.lr_scale must be at least 0, got {self.lr_scale}")
+        require(self.d_state >= 2 and self.d_state % 2 == 0, "model.d_state", "even and at least 2", self.d_state)
+        require(self.init in ("lin", "inv", "legs"), "model.init", "lin, inv or legs", self.init)
+        known = self.discretization in ("zoh", "bilinear")
+        require(known, "model.discretization", "zoh or bilinear", self.discretization)
+        require(self.dt_min > 0, "model.dt_min", "above 0", self.dt_min)
+        require(self.dt_max >= self.dt_min, "model.dt_max", "at least model.dt_min", self.dt_max)
+        require(self.lr_scale >= 0, "model.lr_scale", "at least 0", self.lr_scale)
 
 
 class S4D(SequenceMixer):
@@ -75,8 +70,7 @@ class S4D(SequenceMixer):
 
     def __init__(self, cfg: S4DConfig, ctx: MixerContext) -> None:
         super().__init__(cfg, ctx)
-        if ctx.d_out != ctx.d_model:
-            raise ConfigError(f"s4d maps each channel to itself: d_out must be {ctx.d_model}, got {ctx.d_out}")
+        require(ctx.d_out == ctx.d_model, "d_out of s4d", f"its d_model, {ctx.d_model}", ctx.d_out)
         H, pairs = ctx.d_model, cfg.d_state // 2
         frequencies = torch.from_numpy(initial_frequencies(cfg.init, cfg.d_state)).to(torch.get_default_dtype())
         log_range = math.log(cfg.dt_max / cfg.dt_min)

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lra_bench.core.errors import ConfigError
 from lra_bench.core.mixer import MixerConfig, SequenceMixer
+from lra_bench.core.settings import require
 from lra_bench.core.specs import MixerContext, OptimHint
 from lra_bench.nn.ops.fft_conv import bank_conv, bank_spectrum
 from lra_bench.nn.ops.precision import at_least_float32
@@ -44,22 +44,15 @@ class STUConfig(MixerConfig):
     input_init: Literal["zeros", "normal"] = "zeros"
 
     def __post_init__(self) -> None:
-        if self.num_filters < 1:
-            raise ConfigError(f"model.num_filters must be at least 1, got {self.num_filters}")
-        if self.input_taps < 0:
-            raise ConfigError(f"model.input_taps must be at least 0, got {self.input_taps}")
-        if self.output not in ("fixed", "learned", "none"):
-            raise ConfigError(f"model.output must be fixed, learned or none, got {self.output!r}")
-        if self.input_init not in ("zeros", "normal"):
-            raise ConfigError(f"model.input_init must be zeros or normal, got {self.input_init!r}")
-        if self.output_taps < 1:
-            raise ConfigError(f"model.output_taps must be at least 1, got {self.output_taps}")
-        if self.output == "learned" and self.output_alpha != 0 and self.output_taps < 2:
-            raise ConfigError(
-                f"model.output_taps must be at least 2 when model.output_alpha is not 0, got {self.output_taps}"
-            )
-        if self.output_lr_scale < 0:
-            raise ConfigError(f"model.output_lr_scale must be at least 0, got {self.output_lr_scale}")
+        require(self.num_filters >= 1, "model.num_filters", "at least 1", self.num_filters)
+        require(self.input_taps >= 0, "model.input_taps", "at least 0", self.input_taps)
+        known = self.output in ("fixed", "learned", "none")
+        require(known, "model.output", "fixed, learned or none", self.output)
+        require(self.input_init in ("zeros", "normal"), "model.input_init", "zeros or normal", self.input_init)
+        require(self.output_taps >= 1, "model.output_taps", "at least 1", self.output_taps)
+        require(self.output_lr_scale >= 0, "model.output_lr_scale", "at least 0", self.output_lr_scale)
+        lags_reach_alpha = self.output != "learned" or self.output_alpha == 0 or self.output_taps >= 2
+        require(lags_reach_alpha, "model.output_taps", "at least 2 when model.output_alpha is not 0", self.output_taps)
 
 
 class STU(SequenceMixer):
@@ -83,10 +76,8 @@ class STU(SequenceMixer):
 
     def __init__(self, cfg: STUConfig, ctx: MixerContext) -> None:
         super().__init__(cfg, ctx)
-        if cfg.num_filters > ctx.max_len:
-            raise ConfigError(
-                f"model.num_filters must be at most the longest sequence, {ctx.max_len}; got {cfg.num_filters}"
-            )
+        fits = cfg.num_filters <= ctx.max_len
+        require(fits, "model.num_filters", f"at most the longest sequence, {ctx.max_len}", cfg.num_filters)
         bank = torch.from_numpy(_filter_bank(cfg, ctx.max_len))
         dtype = torch.get_default_dtype()
         self.register_buffer("bank", bank.to(dtype), persistent=False)

@@ -178,8 +178,8 @@ def test_stu_carries_inputs_and_outputs():
     [
         ({"num_filters": 0}, "model.num_filters must be at least 1, got 0"),
         ({"input_taps": -1}, "model.input_taps must be at least 0, got -1"),
-        ({"output": "fix"}, "model.output must be fixed, learned or none, got 'fix'"),
-        ({"input_init": "ones"}, "model.input_init must be zeros or normal, got 'ones'"),
+        ({"output": "fix"}, "model.output must be fixed, learned or none, got fix"),
+        ({"input_init": "ones"}, "model.input_init must be zeros or normal, got ones"),
         ({"output_taps": 0}, "model.output_taps must be at least 1, got 0"),
         ({"output": "learned", "output_taps": 1}, "model.output_taps must be at least 2 when model.output_alpha"),
         ({"output_lr_scale": -1.0}, "model.output_lr_scale must be at least 0, got -1.0"),
@@ -191,7 +191,7 @@ def test_stu_refuses(fields, message):
 
 
 def test_stu_needs_a_sequence_as_long_as_it_has_filters():
-    with pytest.raises(ConfigError, match=r"model.num_filters must be at most the longest sequence, 16; got 24"):
+    with pytest.raises(ConfigError, match=r"model.num_filters must be at most the longest sequence, 16, got 24"):
         STU(STUConfig(), MixerContext(3, 3, 16))
 
 
@@ -291,8 +291,8 @@ def test_lru_hints_cover_eigenvalues_gamma_and_inputs():
     ("fields", "message"),
     [
         ({"d_state": 0}, "model.d_state must be at least 1, got 0"),
-        ({"r_min": 0.9, "r_max": 0.5}, "0 <= r_min < r_max <= 1, got 0.9 and 0.5"),
-        ({"r_max": 1.5}, "0 <= r_min < r_max <= 1"),
+        ({"r_min": 0.9, "r_max": 0.5}, "model.r_max must be above model.r_min and at most 1, got 0.5"),
+        ({"r_max": 1.5}, "model.r_max must be above model.r_min and at most 1, got 1.5"),
         ({"max_phase": 0.0}, "model.max_phase must be above 0, got 0.0"),
         ({"lr_scale": -1.0}, "model.lr_scale must be at least 0, got -1.0"),
     ],
@@ -370,7 +370,7 @@ def test_s4d_hints_cover_the_dynamics():
 
 
 def test_s4d_maps_each_channel_to_itself():
-    with pytest.raises(ConfigError, match="d_out must be 3, got 2"):
+    with pytest.raises(ConfigError, match="d_out of s4d must be its d_model, 3, got 2"):
         S4D(S4DConfig(), MixerContext(3, 2, 8))
 
 
@@ -378,9 +378,9 @@ def test_s4d_maps_each_channel_to_itself():
     ("fields", "message"),
     [
         ({"d_state": 7}, "model.d_state must be even and at least 2, got 7"),
-        ({"init": "legt"}, "model.init must be lin, inv or legs, got 'legt'"),
-        ({"discretization": "euler"}, "model.discretization must be zoh or bilinear, got 'euler'"),
-        ({"dt_min": 0.2}, "0 < dt_min <= dt_max, got 0.2 and 0.1"),
+        ({"init": "legt"}, "model.init must be lin, inv or legs, got legt"),
+        ({"discretization": "euler"}, "model.discretization must be zoh or bilinear, got euler"),
+        ({"dt_min": 0.2}, "model.dt_max must be at least model.dt_min, got 0.1"),
         ({"lr_scale": -1.0}, "model.lr_scale must be at least 0, got -1.0"),
     ],
 )

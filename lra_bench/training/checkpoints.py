@@ -11,7 +11,7 @@ from lra_bench.core.files import replacing
 from lra_bench.core.record import Status
 from lra_bench.core.specs import TaskSpec
 from lra_bench.training.guard import TrialStopped
-from lra_bench.training.history import val_metrics
+from lra_bench.training.history import logged_metrics
 
 
 class Checkpointer(Checkpoint):
@@ -44,7 +44,7 @@ class Checkpointer(Checkpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Select on the primary validation metric, then save."""
-        metrics = val_metrics(trainer)
+        metrics = logged_metrics(trainer, "val")
         name = self.spec.metric
         if self.spec.better(metrics[name], self.best_metrics.get(name)):
             self.best_step, self.best_metrics = trainer.global_step, metrics

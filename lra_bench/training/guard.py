@@ -14,7 +14,7 @@ from torch import Tensor
 from lra_bench.core.record import Status
 from lra_bench.core.settings import TrainConfig
 from lra_bench.core.specs import TaskSpec
-from lra_bench.training.history import val_metrics
+from lra_bench.training.history import logged_metrics
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
@@ -98,7 +98,7 @@ class Guard(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note what a validation says."""
-        value = val_metrics(trainer)[self.spec.metric]
+        value = logged_metrics(trainer, "val")[self.spec.metric]
         self._learnt = self._learnt or not self.spec.at_chance(value)
         if not math.isfinite(value) and self._bad_validation is None:
             self._bad_validation = trainer.global_step

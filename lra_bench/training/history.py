@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
@@ -50,7 +50,7 @@ class History(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write a validation point."""
-        self._append(trainer, CurvePoint(step=trainer.global_step, val=val_metrics(trainer)))
+        self._append(trainer, CurvePoint(step=trainer.global_step, val=logged_metrics(trainer, "val")))
 
     def state_dict(self) -> dict[str, Any]:
         """The losses of the point that is being gathered."""
@@ -70,12 +70,12 @@ class History(Callback):
             logger.log_metrics(values, step=point.step)
 
 
-def val_metrics(trainer: Trainer) -> dict[str, float]:
-    """The metrics of the validation that just ended."""
+def logged_metrics(trainer: Trainer, split: Literal["val", "test"]) -> dict[str, float]:
+    """The metrics of the evaluation that just ended."""
     return {
-        name.removeprefix("val/"): float(value)
+        name.removeprefix(f"{split}/"): float(value)
         for name, value in trainer.callback_metrics.items()
-        if name.startswith("val/")
+        if name.startswith(f"{split}/")
     }
 
 

@@ -7,7 +7,7 @@ from torch.nn.functional import pad
 CHUNK = 16
 """Steps that are taken one after another; all chunks take them at once."""
 
-MAX_CARRIED_STATE = 512
+MAX_CARRIED_STATE = 1024
 """Largest k * D of `autoregression` that is carried from chunk to chunk."""
 
 

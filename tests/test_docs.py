@@ -1,0 +1,61 @@
+"""Every command in the documentation is run, with settings that make it short."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TINY
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+
+
+def blocks(language: str) -> list[str]:
+    return [text for page in PAGES for text in re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)]
+
+
+def commands(program: str) -> list[list[str]]:
+    lines = [line for block in blocks("bash") for line in block.splitlines()]
+    return [words for line in lines if (words := shlex.split(line, comments=True))[:1] == [program]]
+
+
+def test_every_lra_bench_command_runs_in_the_order_of_the_page(cli, folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    for text in blocks("python"):
+        (folder / text.partition("\n")[0].removeprefix("# ")).write_text(text)
+    seen = set()
+    for _, *words in commands("lra-bench"):
+        kind = " ".join(words[:2]) if words[0] in ("sweep", "config") else words[0]
+        short = kind in ("train", "sweep run", "sweep status", "config show") and "--help" not in words
+        cli(*words, *(TINY if short else ()))
+        seen.add(kind)
+    assert {"train", "sweep run", "sweep status", "report", "list", "config show", "doctor"} <= seen
+    for code in [words[2] for words in commands("python") if words[1] == "-c"]:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("target", [words[1] for words in commands("make")])
+def test_every_make_target_exists(target):
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_every_install_command_uses_the_constraints():
+    installs = [line for page in PAGES for line in page.read_text().splitlines() if "pip install -" in line]
+    assert installs
+    assert all("-c constraints.txt" in line for line in installs)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_is_linked_exists(page):
+    links = re.findall(r"\]\((?!https?://)([^)#]+)\)", page.read_text())
+    assert all((ROOT / link).exists() for link in links)
+
+
+def test_help_lists_every_make_target():
+    done = subprocess.run(["make", "-C", str(ROOT), "help"], capture_output=True, text=True, check=True)
+    assert {"quickstart", "test", "check", "help"} <= set(re.findall(r"make ([a-z-]+) ", done.stdout))
