@@ -91,6 +91,15 @@ def test_orthonormal_descending_and_signed(L, K):
     assert (phi[np.abs(phi).argmax(0), np.arange(K)] > 0).all()
 
 
+@pytest.mark.parametrize(("L", "K"), [(200, 6), (257, 24), (1500, 24), (1500, 40)])
+def test_interpolated_rows_are_those_of_the_whole_matrix(monkeypatch, L, K):
+    sigma, phi = compute_filters(L, K)
+    monkeypatch.setattr(spectral, "_panels", lambda seq_len, nodes: [np.arange(1.0, seq_len + 1)])
+    all_rows = compute_filters(L, K)
+    np.testing.assert_allclose(sigma, all_rows[0], rtol=1e-9)
+    np.testing.assert_allclose(phi, all_rows[1], atol=1e-10)
+
+
 def test_more_filters_do_not_change_the_first():
     few, many = compute_filters(300, 10), compute_filters(300, 30)
     np.testing.assert_allclose(few[0], many[0][:10], rtol=1e-9)
