@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from lightning import Trainer
-from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
 from lra_bench import tracking
@@ -28,6 +28,7 @@ from lra_bench.training.history import History, logged_metrics, read_history
 from lra_bench.training.module import LitSequenceModel
 from lra_bench.training.objectives import make_objective
 from lra_bench.training.optimizers import parameter_groups
+from lra_bench.training.progress import StepBar
 
 SELECTION_RULE = "best validation {metric}, earliest step on ties"
 
@@ -119,7 +120,10 @@ def _train_and_test(config: Config, folder: Path, outcome: Outcome, logger: Logg
     checkpointer = Checkpointer(folder / "checkpoints", task.spec)
     history = History(folder / "history.jsonl", config.train.log_every)
     with _quiet_lightning():
-        trainer = _trainer(config, folder, [guard, history, checkpointer], logger, show_progress)
+        callbacks: list[Callback] = [guard, history, checkpointer]
+        if show_progress:
+            callbacks.append(StepBar(config.train.max_steps, task.spec.metric, config.train.log_every))
+        trainer = _trainer(config, folder, callbacks, logger)
         outcome.device = _device_name(trainer)
         _fit(trainer, module, task, checkpointer, guard, outcome)
         _select(task.spec, checkpointer, outcome)
@@ -179,12 +183,8 @@ def _model_info(config: Config, net: Backbone, seq_len: int) -> ModelInfo:
     )
 
 
-def _trainer(
-    config: Config, folder: Path, callbacks: list[Callback], logger: Logger | None, show_progress: bool
-) -> Trainer:
+def _trainer(config: Config, folder: Path, callbacks: list[Callback], logger: Logger | None) -> Trainer:
     train = config.train
-    if show_progress:
-        callbacks = [*callbacks, RichProgressBar()]
     return Trainer(
         accelerator=train.accelerator,
         devices=1,
@@ -197,7 +197,7 @@ def _trainer(
         gradient_clip_val=config.optim.grad_clip,
         logger=logger or False,
         callbacks=callbacks,
-        enable_progress_bar=show_progress,
+        enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
         default_root_dir=folder,

@@ -57,6 +57,14 @@ def test_the_best_validation_step_is_selected_and_tested(tmp_path):
     assert record.test["mse"] == pytest.approx(((net.eval()(batch) - batch.y) ** 2).mean().item(), rel=1e-5)
 
 
+def test_the_progress_bar_counts_steps_and_shows_the_last_validation(tmp_path, capsys):
+    config = compose([*RAMP, "optim.lr=0.05"]).config
+    record = experiment.run(config, tmp_path, show_progress=True)
+    shown = capsys.readouterr().err
+    assert "6/6 steps" in shown
+    assert f"val nmse {record.curve[-1].val['nmse']:.4g}" in shown
+
+
 def test_same_seed_same_curve_and_another_seed_another(tmp_path):
     records = [run(tmp_path / name, f"seed={seed}", "data_seed=0") for name, seed in (("a", 0), ("b", 0), ("c", 1))]
     assert records[0].curve == records[1].curve

@@ -3,8 +3,12 @@
 import sys
 from collections import Counter
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from lra_bench.core.record import RunRecord
 
 
 @click.group()
@@ -45,8 +49,8 @@ def run(sweep_file: str, overrides: tuple[str, ...], slots: int | None) -> None:
     click.echo(f"{study}: {len(cells)} cells, {done} done, {len(cells) - done} to run on {len(places)} slots")
     click.echo(f"W&B: {decision.mode} ({decision.reason})")
     try:
-        with _progress_bar(len(cells)) as advance:
-            run_cells(cells, places, lambda _: advance())
+        with _progress_bar(len(cells)) as count:
+            run_cells(cells, places, lambda cell: count(finished_record(cell.folder)))
     except KeyboardInterrupt:
         click.echo("Interrupted; running trials have saved themselves. The same command goes on.", err=True)
         sys.exit(130)
@@ -85,20 +89,27 @@ def status(sweep_file: str, overrides: tuple[str, ...]) -> None:
 
 
 class _progress_bar:  # noqa: N801 (used as a verb)
-    """A bar on a terminal, nothing elsewhere; gives a function that moves it by one."""
+    """A bar on a terminal, nothing elsewhere; gives a function that counts a trial that is over."""
 
     def __init__(self, total: int) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
         console = Console(stderr=True)
-        columns = (BarColumn(), MofNCompleteColumn(), "trials", TimeElapsedColumn(), "left", TimeRemainingColumn())
+        times = (TimeElapsedColumn(), "left", TimeRemainingColumn())
+        columns = (BarColumn(), MofNCompleteColumn(), "trials {task.description}", *times)
         self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._task = self._bar.add_task("trials", total=total)
+        self._task = self._bar.add_task("", total=total)
+        self._counts: Counter[str] = Counter()
 
-    def __enter__(self) -> Callable[[], None]:
+    def __enter__(self) -> "Callable[[RunRecord | None], None]":
         self._bar.start()
-        return lambda: self._bar.advance(self._task)
+        return self._count
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
+
+    def _count(self, record: "RunRecord | None") -> None:
+        self._counts[str(record.status) if record else "preempted"] += 1
+        summary = ", ".join(f"{count} {status}" for status, count in sorted(self._counts.items()))
+        self._bar.update(self._task, advance=1, description=f"({summary})")
