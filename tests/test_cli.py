@@ -5,7 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from lra_bench.cli.main import main
 from lra_bench.core.record import RunRecord
 from lra_bench.core.registry import MODELS, TASKS
 from tests.conftest import TINY
@@ -72,6 +74,24 @@ def test_a_mistake_is_one_line_and_leaves_nothing(folder, words, message):
     assert "Traceback" not in done.stderr
     assert len([line for line in done.stderr.splitlines() if "rror:" in line]) == 1
     assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(cli, folder):
+    (folder / "runs").write_text("in the way")
+    output = cli("train", "task=lds", "model=stu", *TINY, expect=1).output
+    assert output.splitlines()[-1].startswith("error: ")
+    assert "runs" in output.splitlines()[-1]
+
+
+def test_a_full_disk_is_one_line_and_no_record(folder, monkeypatch):
+    from lra_bench.core import files
+
+    monkeypatch.setattr(files.os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    result = CliRunner().invoke(main, ["train", "task=lds", "model=stu", *TINY])
+    assert result.exit_code == 1
+    assert "No space left on device" in result.output
+    assert list(folder.rglob("record.json")) == []
+    assert list(folder.rglob("*.part")) == []
 
 
 def test_a_failing_model_is_an_exit_code_and_a_message(cli):

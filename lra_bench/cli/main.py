@@ -15,15 +15,22 @@ from lra_bench.core.errors import LraBenchError
 
 
 class Commands(click.Group):
-    """Turns errors that the user can mend into one line and exit code 2."""
+    """Turns errors that the user can mend into one line: exit code 2, or 1 where the disk is to blame."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the chosen command."""
         try:
             return super().invoke(ctx)
         except LraBenchError as error:
-            click.echo(f"{click.style('error:', fg='red')} {error}", err=True)
+            self._complain(error)
             ctx.exit(2)
+        except OSError as error:  # a full disk, a folder that may not be written
+            self._complain(error)
+            ctx.exit(1)
+
+    @staticmethod
+    def _complain(error: Exception) -> None:
+        click.echo(f"{click.style('error:', fg='red')} {error}", err=True)
 
 
 @click.group(

@@ -51,6 +51,7 @@ def run_cells(cells: list[Cell], slots: list[Slot], on_done: Callable[[Cell], No
 
     Raises:
         KeyboardInterrupt: SIGINT or SIGTERM; running trials have saved themselves.
+        OSError: a record could not be written; running trials have been stopped.
     """
     todo = []
     for cell in cells:
@@ -69,7 +70,7 @@ def run_cells(cells: list[Cell], slots: list[Slot], on_done: Callable[[Cell], No
             _start_some(sweeping, launcher)
             _reap(sweeping, on_done)
             _look_elsewhere(sweeping, on_done)
-    except KeyboardInterrupt:
+    except BaseException:
         _stop_all(sweeping)
         raise
     finally:
