@@ -31,6 +31,46 @@ class Ramp(SequenceMixer):
         return self.ctx.d_out
 
 
+class LeaksTheFuture(Ramp):
+    """Adds the mean over all steps."""
+
+    def forward(self, x, mask=None):
+        return self.map(x) + self.map(x).mean(1, keepdim=True)
+
+
+class IgnoresTheMask(Ramp):
+    """Where it may look ahead, it sees padding too."""
+
+    def forward(self, x, mask=None):
+        return self.map(x).cumsum(1) if self.ctx.causal else self.map(x).flip(1).cumsum(1).flip(1)
+
+
+class HasAComplexParameter(Ramp):
+    """Data-parallel training has lost imaginary gradients before."""
+
+    def __init__(self, cfg, ctx):
+        super().__init__(cfg, ctx)
+        self.pole = nn.Parameter(torch.ones(ctx.d_out, dtype=torch.complex64))
+
+    def forward(self, x, mask=None):
+        return self.map(x) * self.pole.real
+
+
+class HasADeadParameter(Ramp):
+    """One parameter takes no part."""
+
+    def __init__(self, cfg, ctx):
+        super().__init__(cfg, ctx)
+        self.unused = nn.Parameter(torch.ones(3))
+
+
+class GivesTheWrongShape(Ramp):
+    """Drops the last step."""
+
+    def forward(self, x, mask=None):
+        return self.map(x)[:, :-1]
+
+
 class Raises(Ramp):
     """Fails in its first forward pass."""
 

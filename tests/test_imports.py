@@ -39,8 +39,8 @@ ALLOWED = {
     "outcome": (FRAMEWORK - {"experiment", "trials"}, {"lightning"}),
     "experiment": (FRAMEWORK - {"trials"}, {"lightning"}),
     "trials": (FRAMEWORK, {"lightning", "omegaconf"}),
-    "cli": (FRAMEWORK | {"cli"}, set()),
-    "testing": ({"core", "nn"}, set()),
+    "cli": (FRAMEWORK | {"cli", "testing"}, set()),
+    "testing": ({"core"}, set()),
 }
 
 

@@ -5,9 +5,11 @@ from typing import Any
 import click
 
 from lra_bench import __version__
+from lra_bench.cli.check import check
 from lra_bench.cli.config import config
 from lra_bench.cli.doctor import doctor
 from lra_bench.cli.list import list_
+from lra_bench.cli.new import new
 from lra_bench.cli.report import report
 from lra_bench.cli.sweep import sweep
 from lra_bench.cli.train import train
@@ -48,5 +50,5 @@ def main() -> None:
     """Compare long-range sequence models under one protocol."""
 
 
-for command in (train, sweep, report, list_, config, doctor):
+for command in (train, sweep, report, list_, check, new, config, doctor):
     main.add_command(command)

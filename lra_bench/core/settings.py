@@ -54,6 +54,9 @@ class BackboneConfig:
         residual: add the block's input to its output.
         dropout: probability, after the activation and after the GLU.
         pooling: over real time steps, for tasks that classify.
+        causal: a mixer's output may depend on no later input; false lets mixers that can look ahead do so.
+        directions: one; or run each mixer over the reversed sequence too, with the same weights (tied) or its own
+            (separate), and add the two.
     """
 
     d_model: int = 128
@@ -67,6 +70,8 @@ class BackboneConfig:
     residual: bool = True
     dropout: float = 0.0
     pooling: Literal["mean", "last"] = "mean"
+    causal: bool = True
+    directions: Literal["one", "tied", "separate"] = "one"
 
     def __post_init__(self) -> None:
         require(self.d_model >= 1, "backbone.d_model", "at least 1", self.d_model)

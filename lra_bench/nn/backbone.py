@@ -14,6 +14,7 @@ from lra_bench.core.batch import Batch
 from lra_bench.core.mixer import SequenceMixer
 from lra_bench.core.settings import BackboneConfig
 from lra_bench.core.specs import InputKind, MixerContext, OutputKind, TaskSpec
+from lra_bench.nn.bidirectional import Bidirectional
 from lra_bench.nn.layers import make_norm, pool
 
 MixerFactory = Callable[[MixerContext], SequenceMixer]
@@ -29,10 +30,13 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class Block(nn.Module):
     """One mixer with what stands around it; (B, L, d_model) -> (B, L, ctx.d_out)."""
 
-    def __init__(self, cfg: BackboneConfig, mixer: SequenceMixer) -> None:
+    def __init__(self, cfg: BackboneConfig, make_mixer: MixerFactory, ctx: MixerContext) -> None:
         super().__init__()
-        d_in, d_out = mixer.ctx.d_model, mixer.ctx.d_out
-        self.mixer = mixer
+        d_in, d_out = ctx.d_model, ctx.d_out
+        if cfg.directions == "one":
+            self.mixer: nn.Module = make_mixer(ctx)
+        else:
+            self.mixer = Bidirectional(make_mixer, ctx, cfg.directions)
         self.norm = make_norm(cfg.norm, d_in if cfg.prenorm else d_out)
         self.prenorm = cfg.prenorm
         self.activation = ACTIVATIONS[cfg.activation]
@@ -80,15 +84,15 @@ class Backbone(nn.Module):
         self.blocks = nn.ModuleList()
         for index in range(cfg.depth):
             d_out = spec.output_size if bare_out and index == cfg.depth - 1 else width
-            ctx = MixerContext(width, d_out, spec.seq_len, layer_idx=index, n_layers=cfg.depth)
-            self.blocks.append(Block(cfg, make_mixer(ctx)))
+            ctx = MixerContext(width, d_out, spec.seq_len, index, cfg.depth, cfg.causal)
+            self.blocks.append(Block(cfg, make_mixer, ctx))
         self.final_norm = make_norm(cfg.norm if cfg.prenorm else "none", width)
         self.head = nn.Identity() if bare_out else _head(spec, width)
 
     @property
     def mixers(self) -> dict[str, SequenceMixer]:
         """Module path -> mixer, in order of depth."""
-        return {f"blocks.{i}.mixer": block.mixer for i, block in enumerate(self.blocks)}  # type: ignore[misc]
+        return {path: module for path, module in self.named_modules() if isinstance(module, SequenceMixer)}
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits (B, n_classes), or a predicted sequence (B, L, output_size)."""

@@ -1,12 +1,4 @@
-"""The public contract suite: what every sequence mixer must do, ours and yours.
-
-In a test of your own package:
-
-    from lra_bench.testing import check_mixer
-
-    def test_my_mixer():
-        check_mixer(MyMixer)
-"""
+"""Properties of the mixer contract that one process can check in seconds."""
 
 import random
 from collections.abc import Callable
@@ -201,8 +193,8 @@ def _causality(case: MixerCase) -> None:
         changed = x.clone()
         changed[:, start:] += 1.0
         later, alone = mixer(changed), mixer(x[:, :start])
-        _assert_close(later[:, :start], y[:, :start], f"input from step {start} on changes earlier output", scale=y)
-        _assert_close(alone, y[:, :start], f"the first {start} steps alone give other output", scale=y)
+        assert_close(later[:, :start], y[:, :start], f"input from step {start} on changes earlier output", scale=y)
+        assert_close(alone, y[:, :start], f"the first {start} steps alone give other output", scale=y)
 
 
 def _padding(case: MixerCase) -> None:
@@ -214,7 +206,7 @@ def _padding(case: MixerCase) -> None:
     for causal in (True, False):
         mixer = case.exact(causal=causal)
         message = f"padded input changes real output (causal={causal})"
-        _assert_close(mixer(changed, mask)[mask], mixer(x, mask)[mask], message)
+        assert_close(mixer(changed, mask)[mask], mixer(x, mask)[mask], message)
 
 
 def _step(case: MixerCase) -> str | None:
@@ -227,7 +219,7 @@ def _step(case: MixerCase) -> str | None:
     for x_t in x.unbind(1):
         y_t, state = mixer.step(x_t, state)
         outputs.append(y_t)
-    _assert_close(torch.stack(outputs, dim=1), mixer(x), "unrolled steps and forward differ")
+    assert_close(torch.stack(outputs, dim=1), mixer(x), "unrolled steps and forward differ")
     return None
 
 
@@ -263,7 +255,7 @@ def _state_dict(case: MixerCase) -> None:
     other = case.fresh(seed=3).eval()
     other.load_state_dict(mixer.state_dict())
     x = case.input(dtype=torch.float32)
-    _assert_close(other(x), mixer(x), "a mixer that loaded the state of another gives other output")
+    assert_close(other(x), mixer(x), "a mixer that loaded the state of another gives other output")
 
 
 def _state_size(case: MixerCase) -> None:
@@ -280,7 +272,7 @@ def _assert_like(y: Tensor, x: Tensor) -> None:
     assert y.dtype == x.dtype, f"output is {y.dtype} for {x.dtype} input"
 
 
-def _assert_close(actual: Tensor, expected: Tensor, message: str, scale: Tensor | None = None) -> None:
+def assert_close(actual: Tensor, expected: Tensor, message: str, scale: Tensor | None = None) -> None:
     """Equal up to `TOLERANCE` times the largest entry of `scale`, which is `expected` if None."""
     assert actual.shape == expected.shape, f"{message}: {tuple(actual.shape)} and {tuple(expected.shape)}"
     largest = (expected if scale is None else scale).abs().max().item()
