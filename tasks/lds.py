@@ -21,6 +21,7 @@ from lra_bench.tasks.linear_systems import (
     draw_noise,
     draw_system,
     kalman_one_step,
+    monic_chebyshev,
     output_variance,
     simulate,
 )
@@ -45,6 +46,9 @@ class LDSConfig(TaskConfig):
         seq_len: steps.
         normalize: scale the outputs to unit variance (exact, from the system, not from data).
         delay: steps by which the outputs lag the inputs, on top of the system.
+        precondition: n, the targets are y_t + c_1 y_{t-1} + ... + c_n y_{t-n} with the coefficients of the monic
+            Chebyshev polynomial of degree n (arXiv 2502.06545), so errors are those of predicting y_t from the inputs
+            and the last n true outputs; 0 leaves y_t as it is.
         val_size: validation sequences.
         test_size: test sequences.
     """
@@ -60,6 +64,7 @@ class LDSConfig(TaskConfig):
     seq_len: int = 512
     normalize: bool = False
     delay: int = 0
+    precondition: int = 0
     val_size: int = 32
     test_size: int = 128
 
@@ -69,6 +74,12 @@ class LDSConfig(TaskConfig):
         for key in ("process_noise", "observation_noise"):
             require(getattr(self, key) >= 0, f"task.{key}", "zero or more", getattr(self, key))
         require(0 < self.stability <= 1, "task.stability", "in (0, 1]", self.stability)
+        require(
+            0 <= self.precondition < self.seq_len,
+            "task.precondition",
+            "from 0 to below task.seq_len",
+            self.precondition,
+        )
         require(0 <= self.delay < self.seq_len, "task.delay", "from 0 to below task.seq_len", self.delay)
         if self.spectrum in COMPLEX_SPECTRA:
             require(not self.symmetric, "task.symmetric", f"false with spectrum {self.spectrum}", self.symmetric)
@@ -123,13 +134,13 @@ class LDS(SequenceDataModule):
         zero_predictor predicts 0. With noise: noise_floor knows the true system and sees the inputs, as models do;
         kalman_given_past_outputs also sees the past noisy outputs, which models do not.
         """
-        u, y = self.examples("test", range(self.cfg.test_size))
-        found = {"zero_predictor": self._errors(y, np.zeros_like(y))}
+        _, driving, y = self._simulated("test", range(self.cfg.test_size))
+        target = self._targets(y)
+        found = {"zero_predictor": self._errors(target, np.zeros_like(target))}
         if self.system.noisy:
-            delayed = self._delayed(u)
-            found["noise_floor"] = self._errors(y, simulate(self.system, delayed) * self.scale)
-            informed = kalman_one_step(self.system, delayed, y / self.scale) * self.scale
-            found["kalman_given_past_outputs"] = self._errors(y, informed)
+            found["noise_floor"] = self._errors(target, self._targets(simulate(self.system, driving)))
+            innovations = (y - kalman_one_step(self.system, driving, y)) * self.scale
+            found["kalman_given_past_outputs"] = self._errors(target, target - innovations)
         return found
 
     @cached_property
@@ -154,21 +165,31 @@ class LDS(SequenceDataModule):
         return output_variance(self.system, self.cfg.seq_len) ** -0.5 if self.cfg.normalize else 1.0
 
     def examples(self, split: Split, indices: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Inputs (B, L, d_in) and outputs (B, L, d_out) of some examples of a split, in float64."""
+        """Inputs (B, L, d_in) and targets (B, L, d_out) of some examples of a split, in float64."""
+        u, _, y = self._simulated(split, indices)
+        return u, self._targets(y)
+
+    def _simulated(
+        self, split: Split, indices: Sequence[int]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """What a model reads, what drives the system (the same, delayed), and what the system puts out."""
         generators = [self._rng(split, index) for index in indices]
         u = np.stack([rng.standard_normal((self.cfg.seq_len, self.cfg.d_in)) for rng in generators])
+        driving = np.pad(u, ((0, 0), (self.cfg.delay, 0), (0, 0)))[:, : u.shape[1]]
         noise = None
         if self.system.noisy:
             process, observation = zip(
                 *(draw_noise(rng, self.system, self.cfg.seq_len) for rng in generators), strict=True
             )
             noise = np.stack(process), np.stack(observation)
-        return u, simulate(self.system, self._delayed(u), noise) * self.scale
+        return u, driving, simulate(self.system, driving, noise)
 
-    def _delayed(self, u: NDArray[np.float64]) -> NDArray[np.float64]:
-        if self.cfg.delay == 0:
-            return u
-        return np.pad(u, ((0, 0), (self.cfg.delay, 0), (0, 0)))[:, : u.shape[1]]
+    def _targets(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Scaled outputs, preconditioned if asked for."""
+        target = y.copy()
+        for lag, coefficient in enumerate(monic_chebyshev(self.cfg.precondition)[1:], start=1):
+            target[:, lag:] += coefficient * y[:, :-lag]
+        return target * self.scale
 
     def _rng(self, stream: str, index: int) -> np.random.Generator:
         return np.random.default_rng([self.data_seed, STREAMS[stream], index])

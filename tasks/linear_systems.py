@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 Spectrum = Literal["real_marginal", "complex_marginal", "real_uniform", "complex_disc", "gap"]
@@ -183,6 +184,15 @@ def kalman_one_step(system: LinearSystem, u: NDArray[np.float64], y: NDArray[np.
         state = state + (y[:, t] - predictions[:, t]) @ gain.T
         covariance = covariance - gain @ system.C @ covariance
     return predictions
+
+
+def monic_chebyshev(degree: int) -> NDArray[np.float64]:
+    """Coefficients 1, c_1, ..., c_n of x^n, x^(n-1), ..., 1 in the Chebyshev polynomial scaled to a leading 1.
+
+    Of all monic polynomials it is the smallest on [-1, 1], where it stays within 2^(1-n).
+    """
+    coefficients = chebyshev.cheb2poly(np.eye(degree + 1)[degree])[::-1]
+    return coefficients / coefficients[0]
 
 
 def _pair_basis(d_state: int) -> NDArray[np.complex128]:

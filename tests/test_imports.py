@@ -39,7 +39,8 @@ ALLOWED = {
     "outcome": (FRAMEWORK - {"experiment", "trials"}, {"lightning"}),
     "experiment": (FRAMEWORK - {"trials"}, {"lightning"}),
     "trials": (FRAMEWORK, {"lightning", "omegaconf"}),
-    "cli": (FRAMEWORK | {"cli", "testing"}, set()),
+    "cards": ({"config", "core"}, set()),
+    "cli": (FRAMEWORK | {"cards", "cli", "testing"}, set()),
     "testing": ({"core"}, set()),
 }
 

@@ -10,6 +10,7 @@ from lra_bench.tasks.linear_systems import (
     draw_noise,
     draw_system,
     kalman_one_step,
+    monic_chebyshev,
     output_variance,
     simulate,
 )
@@ -135,6 +136,32 @@ def test_a_delay_shifts_the_outputs():
     _, shifted = late.examples("val", range(2))
     np.testing.assert_allclose(shifted[:, 3:], y[:, :-3], atol=1e-9)
     assert np.all(shifted[:, :3] == 0)
+
+
+def test_preconditioning_leaves_a_short_memory():
+    """From lag n on the response of the targets is C p_n(A) A^j B, where p_n is at most 2^(1-n) on the spectrum."""
+    degree, length = 6, 200
+    assert np.abs(np.polyval(monic_chebyshev(degree), np.linspace(-1, 1, 1001))).max() == pytest.approx(
+        2.0 ** (1 - degree)
+    )
+    task = make(precondition=degree, seq_len=length)
+    system, p_n = task.system, np.zeros((4, 4))
+    for coefficient in monic_chebyshev(degree):
+        p_n = p_n @ system.A + coefficient * np.eye(4)
+    impulse = np.zeros((3, length, 3))
+    impulse[:, 0] = np.eye(3)
+    response = task._targets(simulate(system, impulse))
+    expected = [system.C @ p_n @ np.linalg.matrix_power(system.A, j) @ system.B for j in range(length - degree)]
+    np.testing.assert_allclose(response[:, degree:], np.stack(expected).transpose(2, 0, 1), atol=1e-10)
+    assert task.examples("test", [0])[1].std() < make(seq_len=length).examples("test", [0])[1].std()
+
+
+def test_preconditioned_baselines_still_bracket():
+    found = make(precondition=3, process_noise=0.3, observation_noise=1.0, test_size=64).baselines()
+    plain = make(process_noise=0.3, observation_noise=1.0, test_size=64).baselines()
+    errors = [found[name]["mse"] for name in ("kalman_given_past_outputs", "noise_floor", "zero_predictor")]
+    assert errors == sorted(errors)
+    assert errors[0] == pytest.approx(plain["kalman_given_past_outputs"]["mse"])
 
 
 def test_the_fingerprint_moves_with_everything_that_decides_the_data():

@@ -8,25 +8,80 @@ import click
     epilog="""\b
 Examples:
   lra-bench list models
+  lra-bench list models --long
   lra-bench list tasks
   lra-bench list sweeps
 """,
 )
 @click.argument("kind", type=click.Choice(["models", "tasks", "recipes", "sweeps"]))
-def list_(kind: str) -> None:
-    """Show the names of models, tasks, recipes or shipped sweeps, without loading any of them."""
+@click.option("--long", is_flag=True, help="Of models: load each and print its equation, source and differences.")
+def list_(kind: str, long: bool) -> None:
+    """Show the names of models, tasks, recipes or shipped sweeps, without loading any of them.
+
+    Sizes of models are those of one mixer at 64 channels and 1,024 steps.
+    """
+    if long and kind != "models":
+        raise click.UsageError("--long is for models")
+    if long:
+        _long_models()
+    elif kind == "models":
+        _models()
+    elif kind == "tasks":
+        _tasks()
+    else:
+        _files(kind)
+
+
+def _models() -> None:
+    import json
+
+    from lra_bench.cli.show import print_table
+    from lra_bench.config.files import SHIPPED, shipped_configs
+    from lra_bench.core.registry import MODELS
+
+    described = shipped_configs("model")
+    cards = json.loads((SHIPPED / "model_cards.json").read_text(encoding="utf-8"))
+    rows = []
+    for entry in MODELS.entries().values():
+        card = cards.get(entry.name)
+        sizes = (
+            [f"{card['parameters']:,}", f"{card['state_size']:,}", "yes" if card["step"] else "no"]
+            if card
+            else [""] * 3
+        )
+        origin = [] if entry.origin == "lra-bench" else [f"from {entry.origin}"]
+        rows.append([entry.name, *sizes, ", ".join([described.get(entry.name, entry.path), *origin])])
+    print_table(["model", "parameters", "state", "step", "what it is"], rows)
+
+
+def _long_models() -> None:
+    from lra_bench.cards import card_of, description
+    from lra_bench.core.registry import MODELS
+
+    for entry in MODELS.entries().values():
+        card = card_of(entry.name)
+        click.echo(f"{click.style(entry.name, bold=True)} ({entry.path}, from {entry.origin})")
+        click.echo(f"  {card.parameters:,} parameters, state of {card.state_size:,}, step mode: {card.step}")
+        click.echo("\n".join(f"  {line}".rstrip() for line in description(entry.name).splitlines()) + "\n")
+
+
+def _tasks() -> None:
+    from lra_bench.cli.show import print_table
+    from lra_bench.config.files import shipped_configs
+    from lra_bench.core.registry import TASKS
+
+    described = shipped_configs("task")
+    rows = [[entry.name, described.get(entry.name, entry.path), entry.origin] for entry in TASKS.entries().values()]
+    print_table(["task", "what it is", "from"], rows)
+
+
+def _files(kind: str) -> None:
     from lra_bench.cli.show import print_table
     from lra_bench.config.files import first_comment, shipped_configs
-    from lra_bench.core.registry import MODELS, TASKS
     from lra_bench.trials.sweepfile import shipped_sweeps
 
     if kind == "recipes":
-        print_table(["recipe", "what it is"], list(shipped_configs("recipe").items()))
-        return
-    if kind == "sweeps":
-        print_table(["sweep", "what it is"], [[name, first_comment(path)] for name, path in shipped_sweeps().items()])
-        return
-    registry = MODELS if kind == "models" else TASKS
-    described = shipped_configs(registry.kind)
-    rows = [[entry.name, described.get(entry.name, entry.path), entry.origin] for entry in registry.entries().values()]
-    print_table([registry.kind, "what it is", "from"], rows)
+        rows = list(shipped_configs("recipe").items())
+    else:
+        rows = [(name, first_comment(path)) for name, path in shipped_sweeps().items()]
+    print_table([kind.removesuffix("s"), "what it is"], rows)
