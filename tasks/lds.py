@@ -74,13 +74,9 @@ class LDSConfig(TaskConfig):
         for key in ("process_noise", "observation_noise"):
             require(getattr(self, key) >= 0, f"task.{key}", "zero or more", getattr(self, key))
         require(0 < self.stability <= 1, "task.stability", "in (0, 1]", self.stability)
-        require(
-            0 <= self.precondition < self.seq_len,
-            "task.precondition",
-            "from 0 to below task.seq_len",
-            self.precondition,
-        )
-        require(0 <= self.delay < self.seq_len, "task.delay", "from 0 to below task.seq_len", self.delay)
+        for key in ("delay", "precondition"):
+            value = getattr(self, key)
+            require(0 <= value < self.seq_len, f"task.{key}", "from 0 to below task.seq_len", value)
         if self.spectrum in COMPLEX_SPECTRA:
             require(not self.symmetric, "task.symmetric", f"false with spectrum {self.spectrum}", self.symmetric)
             require(self.d_state % 2 == 0, "task.d_state", f"even with spectrum {self.spectrum}", self.d_state)

@@ -139,7 +139,7 @@ def test_a_delay_shifts_the_outputs():
 
 
 def test_preconditioning_leaves_a_short_memory():
-    """From lag n on the response of the targets is C p_n(A) A^j B, where p_n is at most 2^(1-n) on the spectrum."""
+    """Beyond lag n the response of the targets is C p_n(A) A^j B, where p_n is at most 2^(1-n) on the spectrum."""
     degree, length = 6, 200
     assert np.abs(np.polyval(monic_chebyshev(degree), np.linspace(-1, 1, 1001))).max() == pytest.approx(
         2.0 ** (1 - degree)
@@ -152,7 +152,7 @@ def test_preconditioning_leaves_a_short_memory():
     impulse[:, 0] = np.eye(3)
     response = task._targets(simulate(system, impulse))
     expected = [system.C @ p_n @ np.linalg.matrix_power(system.A, j) @ system.B for j in range(length - degree)]
-    np.testing.assert_allclose(response[:, degree:], np.stack(expected).transpose(2, 0, 1), atol=1e-10)
+    np.testing.assert_allclose(response[:, degree + 1 :], np.stack(expected[1:]).transpose(2, 0, 1), atol=1e-10)
     assert task.examples("test", [0])[1].std() < make(seq_len=length).examples("test", [0])[1].std()
 
 
