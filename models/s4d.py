@@ -12,7 +12,9 @@ from lra_bench.core.mixer import MixerConfig, SequenceMixer
 from lra_bench.core.settings import require
 from lra_bench.core.specs import MixerContext, OptimHint
 from lra_bench.nn.ops.fft_conv import channel_conv
+from lra_bench.nn.ops.hippo import legs_spectrum
 from lra_bench.nn.ops.precision import at_least_float32
+from lra_bench.nn.ops.vandermonde import exponential_sums
 
 
 @dataclass(frozen=True)
@@ -90,19 +92,9 @@ class S4D(SequenceMixer):
             return (channel_conv(u, kernels) + u * self.D.to(u.dtype)).to(x.dtype)
 
     def kernels(self, seq_len: int, dtype: torch.dtype) -> Tensor:
-        """(H, seq_len): K[h, l] = 2 Re sum_n C_n B_n A_n^l, with A and B discretised.
-
-        With l = a T + b and T near sqrt(L) it is, for each channel, the (L/T, N) table of B C A^(aT) times the (N, T)
-        table of A^b: no power is larger than 1, and memory is O(H N sqrt(L)).
-        """
+        """(H, seq_len): K[h, l] = 2 Re sum_n C_n B_n A_n^l, with A and B discretised."""
         log_A, B = self._discretized(dtype)
-        T = math.isqrt(max(seq_len - 1, 1)) + 1
-        rows = -(-seq_len // T)
-        steps = torch.arange(max(T, rows), dtype=dtype, device=log_A.device)
-        coarse = (B * self._complex_c(dtype))[:, None] * torch.exp(log_A[:, None] * (T * steps[:rows, None]))
-        fine = torch.exp(log_A[..., None] * steps[:T])
-        real = torch.cat([coarse.real, -coarse.imag], dim=-1) @ torch.cat([fine.real, fine.imag], dim=1)
-        return 2 * real.flatten(1)[:, :seq_len]
+        return 2 * exponential_sums(B * self._complex_c(dtype), log_A, seq_len)
 
     def init_state(self, batch_size: int) -> Tensor:
         """(batch_size, H, N/2) complex zeros."""
@@ -152,6 +144,4 @@ def initial_frequencies(init: str, d_state: int) -> np.ndarray:
         return np.pi * n
     if init == "inv":
         return d_state / np.pi * (d_state / (2 * n + 1) - 1)
-    root = np.sqrt(2 * np.arange(d_state) + 1.0)
-    skew = np.tril(np.outer(root, root), -1) / 2
-    return np.linalg.eigvalsh(1j * (skew - skew.T))[d_state // 2 :]
+    return legs_spectrum(d_state)[0].imag[d_state // 2 :]

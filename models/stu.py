@@ -13,7 +13,7 @@ from lra_bench.core.specs import MixerContext, OptimHint
 from lra_bench.nn.ops.fft_conv import bank_conv, bank_spectrum
 from lra_bench.nn.ops.precision import at_least_float32
 from lra_bench.nn.ops.scan import autoregression, two_step_sum
-from lra_bench.nn.ops.spectral import spectral_filters
+from lra_bench.nn.ops.spectral import Hankel, spectral_filters
 
 DELAY = 2
 """Steps by which the spectral part lags behind the input."""
@@ -24,7 +24,8 @@ class STUConfig(MixerConfig):
     """Knobs of the STU.
 
     Attributes:
-        num_filters: K, spectral filters of each sign; at most the longest sequence.
+        num_filters: K, spectral filters of each sign, or in all with Z_L; at most the longest sequence.
+        hankel: Z, filters for eigenvalues in [0, 1]; Z_L, for those in [-1, 1], so without alternating copies.
         alternating: also use the filters times (-1)^i, which stand for negative eigenvalues.
         input_taps: k_u, matrices on the inputs u_t, u_{t-1}, ...
         output: fixed, y_{t-2} is added; learned, matrices on past outputs (AR-STU); none.
@@ -35,6 +36,7 @@ class STUConfig(MixerConfig):
     """
 
     num_filters: int = 24
+    hankel: Hankel = "Z"
     alternating: bool = True
     input_taps: int = 3
     output: Literal["fixed", "learned", "none"] = "fixed"
@@ -45,6 +47,9 @@ class STUConfig(MixerConfig):
 
     def __post_init__(self) -> None:
         require(self.num_filters >= 1, "model.num_filters", "at least 1", self.num_filters)
+        require(self.hankel in ("Z", "Z_L"), "model.hankel", "Z or Z_L", self.hankel)
+        signed_once = self.hankel == "Z" or not self.alternating
+        require(signed_once, "model.alternating", "false when model.hankel is Z_L", self.alternating)
         require(self.input_taps >= 0, "model.input_taps", "at least 0", self.input_taps)
         known = self.output in ("fixed", "learned", "none")
         require(known, "model.output", "fixed, learned or none", self.output)
@@ -63,7 +68,8 @@ class STU(SequenceMixer):
 
     Paper: Agarwal et al., "Spectral State Space Models", arXiv 2312.06837, equation 4; with `output="learned"` the
     AR-STU, equation 6. With `alternating=False, output="learned", output_alpha=0` numbers match `apply_stu` in
-    spectral_ssm/model.py of google-deepmind/spectral_ssm (commit f7024d82).
+    spectral_ssm/model.py of google-deepmind/spectral_ssm (commit f7024d82). With `hankel="Z_L"` the filters of the
+    paper's appendix, with their matrix as in src/utils/hankel.py of hazan-lab/tensorized-filters.
 
     Differences: filters are exact where the released code's are round-off (see `spectral_filters`); the spectral part
     is delayed by two steps whatever the number of output taps, as released.
@@ -147,7 +153,7 @@ class STU(SequenceMixer):
 
 def _filter_bank(cfg: STUConfig, max_len: int) -> np.ndarray:
     """(max_len, J) float64: delayed filters, the same with alternating signs, and a unit impulse for each input tap."""
-    sigma, phi = spectral_filters(max_len, cfg.num_filters)
+    sigma, phi = spectral_filters(max_len, cfg.num_filters, cfg.hankel)
     delayed = np.zeros_like(phi)
     delayed[DELAY:] = (sigma**0.25 * phi)[: max_len - DELAY]
     parts = [delayed]

@@ -19,13 +19,6 @@ def test_every_model_composes_with_every_task(task, model):
     assert (config.task.name, config.model.name) == (task, model)
 
 
-@pytest.mark.parametrize("recipe", sorted(shipped_configs("recipe")))
-def test_every_recipe_composes(recipe):
-    config = compose([f"recipe={recipe}"]).config
-    assert config.track == "recipe"
-    assert recipe == f"{config.task.name}/{config.model.name}"
-
-
 @pytest.mark.parametrize("kind", ["task", "model", "recipe"])
 def test_every_config_file_begins_with_a_description(kind):
     for name, description in shipped_configs(kind).items():

@@ -21,12 +21,15 @@ from torch.nn.functional import gelu, glu, linear, pad
 from lra_bench.core.specs import MixerContext
 from lra_bench.models import stu as stu_module
 from lra_bench.models.lru import LRU, LRUConfig
+from lra_bench.models.s4 import S4, S4Config, initial_dynamics
 from lra_bench.models.s4d import S4D, S4DConfig, initial_frequencies
+from lra_bench.models.s5 import S5, S5Config
 from lra_bench.models.stu import STU, STUConfig
+from lra_bench.nn.ops.hippo import legs, legs_spectrum
 from lra_bench.nn.ops.spectral import spectral_filters
 
 FOLDER = Path(os.environ.get("LRA_BENCH_GOLDEN_DIR") or Path(__file__).parent / "golden")
-FAMILIES = ("stu_", "hankel_", "lru_", "s4d_")
+FAMILIES = ("stu_", "hankel_", "lru_", "s4_", "s4d_", "s5_", "hippo_")
 FILES = sorted(path for path in FOLDER.glob("*.npz") if path.name.startswith(FAMILIES))
 
 OUTPUT_TOLERANCE = 1e-10
@@ -79,6 +82,8 @@ def test_parity(path, monkeypatch):
         check_hankel(golden)
     elif golden.name == "lru_ring_init_stats":
         check_ring(golden)
+    elif golden.name.startswith("hippo_"):
+        check_hippo(golden)
     else:
         check_layer(golden, monkeypatch)
 
@@ -110,6 +115,30 @@ def check_ring(golden: Golden) -> None:
             np.testing.assert_array_less(np.abs(below - levels), deviation, f"{name} {quantity}")
         moments = [modulus.mean(), (modulus**2).mean(), modulus.std(), phase.mean(), phase.std(), gamma.mean()]
         np.testing.assert_allclose(moments, golden.arrays[f"{name}/moments"], rtol=0.01)
+
+
+def check_hippo(golden: Golden) -> None:
+    """The matrices, and the normal form; s4.py keeps half of it, and clips B."""
+    theirs, (A, B, P), (eigenvalues, V) = golden.arrays, legs(64), legs_spectrum(64)
+    np.testing.assert_allclose(A, theirs["A"], rtol=1e-14)
+    np.testing.assert_allclose(B, theirs["B"], rtol=1e-14)
+    if "V_half" in theirs:
+        signs = np.sign(theirs["V_half"][0].real)
+        np.testing.assert_allclose(V[:, :32] * signs, theirs["V_half"], atol=1e-11)
+        np.testing.assert_allclose(V[:, :32].conj().T @ B * signs, theirs["B_half_unclipped"], atol=1e-11)
+        frequencies, clipped_B, our_P = initial_dynamics(64)
+        np.testing.assert_allclose(frequencies, theirs["Lambda_half"].imag, rtol=1e-12)
+        np.testing.assert_allclose(
+            torch.view_as_complex(clipped_B).numpy() * signs, theirs["B_half_clipped2"], atol=1e-11
+        )
+        np.testing.assert_allclose(torch.view_as_complex(our_P).numpy() * signs, theirs["P_half"][0], atol=1e-11)
+    else:
+        signs = np.sign(theirs["V"][0].real)
+        np.testing.assert_allclose(P, theirs["P"], rtol=1e-14)
+        np.testing.assert_allclose(eigenvalues, theirs["Lambda"], rtol=1e-12)
+        np.testing.assert_allclose(V * signs, theirs["V"], atol=1e-11)
+        np.testing.assert_allclose(V.conj().T @ B * signs, theirs["B_tilde"], atol=1e-10)
+        np.testing.assert_allclose(V.conj().T @ P * signs, theirs["P_tilde"], atol=1e-10)
 
 
 def check_layer(golden: Golden, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,15 +194,44 @@ def lru(golden: Golden, p: Params, x: Tensor, monkeypatch: pytest.MonkeyPatch) -
     return functional_call(layer, mapped, x)
 
 
-class Kernels(torch.nn.Module):
-    """The kernels of an S4D, called through its parameters."""
+def s5(golden: Golden, p: Params, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> Tensor:
+    """Their backward states are a second scan over the same inputs, from the end; both count the present."""
+    meta = golden.meta
+    cfg = S5Config(
+        d_state=meta["ssm_size"],
+        blocks=meta["blocks"],
+        conj_sym=meta["conj_sym"],
+        discretization=meta["discretization"],
+        clip_eigs=meta["clip_eigs"],
+        step_rescale=meta["step_rescale"],
+    )
+    layer = S5(cfg, MixerContext(meta["H"], meta["H"], meta["L"]))
+    mapped = {name: p[name] for name in ("Lambda_re", "Lambda_im", "B", "D")} | {"log_step": p["log_step"][:, 0]}
+    if not meta["bidirectional"]:
+        return functional_call(layer, mapped | {"C": p["C"]}, x)
+    forward_C, backward_C = (p["C1"], p["C2"]) if "C1" in p else p["C"].chunk(2, dim=1)
+    backward = mapped | {"C": backward_C, "D": torch.zeros(meta["H"])}
+    return functional_call(layer, mapped | {"C": forward_C}, x) + functional_call(layer, backward, x.flip(1)).flip(1)
 
-    def __init__(self, layer: S4D) -> None:
+
+class Kernels(torch.nn.Module):
+    """The kernels of a layer, called through its parameters."""
+
+    def __init__(self, layer: S4 | S4D) -> None:
         super().__init__()
         self.layer = layer
 
     def forward(self, seq_len: int) -> Tensor:
+        if isinstance(self.layer, S4):
+            assert seq_len == self.layer.ctx.max_len
+            return self.layer.kernels(torch.float64)
         return self.layer.kernels(seq_len, torch.float64)
+
+
+def s4_layer(golden: Golden) -> S4:
+    meta = golden.meta
+    cfg = S4Config(d_state=meta["N"], n_ssm=meta.get("n_ssm"), rank=meta.get("rank", 1))
+    return S4(cfg, MixerContext(meta["H"], meta["H"], meta["L"]))
 
 
 def s4d_layer(golden: Golden, *, discretization: str, train_b: bool) -> S4D:
@@ -182,7 +240,7 @@ def s4d_layer(golden: Golden, *, discretization: str, train_b: bool) -> S4D:
     return S4D(cfg, MixerContext(H, H, golden.meta["L"]))
 
 
-def kernels_of(layer: S4D, mapped: Params, seq_len: int) -> Tensor:
+def kernels_of(layer: S4 | S4D, mapped: Params, seq_len: int) -> Tensor:
     return functional_call(Kernels(layer), {f"layer.{name}": value for name, value in mapped.items()}, seq_len)
 
 
@@ -192,16 +250,25 @@ def minimal_params(p: Params, prefix: str = "") -> Params:
 
 
 def full_params(golden: Golden, p: Params, prefix: str = "") -> Params:
-    """Of the diagonal kernel of s4.py: copies shared by channels, opposite imaginary part; C keeps its channels."""
-    assert golden.meta["mode"] == "diag"
-    copies = golden.meta["H"] // p[prefix + "A_real"].shape[0]
-    return {
+    """Of s4.py: opposite imaginary part; C keeps its channels. S4D has no copies that channels share."""
+    mapped = {
         "log_dt": p[prefix + "inv_dt"][:, 0],
-        "log_A_real": p[prefix + "A_real"].repeat(copies, 1),
-        "A_imag": -p[prefix + "A_imag"].repeat(copies, 1),
-        "B": p[prefix + "B"][0].repeat(copies, 1, 1),
+        "log_A_real": p[prefix + "A_real"],
+        "A_imag": -p[prefix + "A_imag"],
+        "B": p[prefix + "B"][0],
         "C": p[prefix + "C"],
     }
+    if golden.meta["mode"] == "dplr":
+        return mapped | {"P": p[prefix + "P"]}
+    assert golden.meta["mode"] == "diag"
+    copies = golden.meta["H"] // len(mapped["A_imag"])
+    return mapped | {name: torch.cat([mapped[name]] * copies) for name in ("log_A_real", "A_imag", "B")}
+
+
+def full_layer(golden: Golden) -> S4 | S4D:
+    if golden.meta["mode"] == "dplr":
+        return s4_layer(golden)
+    return s4d_layer(golden, discretization=golden.meta.get("disc", "zoh"), train_b=True)
 
 
 def minimal_kernel(golden: Golden, p: Params, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> Tensor:
@@ -210,7 +277,7 @@ def minimal_kernel(golden: Golden, p: Params, x: Tensor, monkeypatch: pytest.Mon
 
 
 def full_kernel(golden: Golden, p: Params, x: Tensor, monkeypatch: pytest.MonkeyPatch) -> Tensor:
-    layer = s4d_layer(golden, discretization=golden.meta["disc"], train_b=True)
+    layer = full_layer(golden)
     mapped = full_params(golden, p)
     channels = [mapped | {"C": C} for C in mapped["C"]]
     return torch.stack([kernels_of(layer, channel, golden.meta["L"]) for channel in channels])
@@ -240,7 +307,7 @@ def block(golden: Golden, p: Params, x: Tensor, monkeypatch: pytest.MonkeyPatch)
 
 def full_conv(golden: Golden, p: Params, u: Tensor, prefix: str) -> Tensor:
     """Both directions of s4.py, of which the backward one starts one step ahead of the present."""
-    layer = s4d_layer(golden, discretization=golden.meta.get("disc", "zoh"), train_b=True)
+    layer = full_layer(golden)
     mapped = full_params(golden, p, prefix + "kernel.") | {"D": p[prefix + "D"][0]}
     directions = mapped.pop("C")
     y = functional_call(layer, mapped | {"C": directions[0]}, u)
@@ -254,8 +321,9 @@ def full_conv(golden: Golden, p: Params, u: Tensor, prefix: str) -> Tensor:
 REFERENCE_PATHS = {
     r"apply_stu$": stu,
     r"lru\.model\.LRU$": lru,
+    r"s5\.ssm\.S5SSM$": s5,
     r"S4DKernel\.forward": minimal_kernel,
-    r"SSMKernelDiag\.forward": full_kernel,
+    r"SSMKernel(Diag|DPLR)\.forward": full_kernel,
     r"s4d\.py S4D$": minimal_layer,
     r"FFTConv": fft_conv,
     r"S4Block": block,

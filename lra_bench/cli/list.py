@@ -78,10 +78,15 @@ def _tasks() -> None:
 def _files(kind: str) -> None:
     from lra_bench.cli.show import print_table
     from lra_bench.config.files import first_comment, shipped_configs
+    from lra_bench.core.registry import TASKS
     from lra_bench.trials.sweepfile import shipped_sweeps
 
     if kind == "recipes":
-        rows = list(shipped_configs("recipe").items())
+        tasks = TASKS.entries()
+        rows = [
+            (name, source if name.partition("/")[0] in tasks else f"{source}; its task is not in this version")
+            for name, source in shipped_configs("recipe").items()
+        ]
     else:
         rows = [(name, first_comment(path)) for name, path in shipped_sweeps().items()]
     print_table([kind.removesuffix("s"), "what it is"], rows)

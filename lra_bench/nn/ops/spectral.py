@@ -1,11 +1,13 @@
-"""Spectral filters: the leading eigenpairs of the Hankel matrix of Spectral State Space Models. No torch here."""
+"""Spectral filters: the leading eigenpairs of the Hankel matrices of Spectral State Space Models. No torch here."""
 
 import contextlib
 import math
 import os
 import zipfile
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from filelock import FileLock
@@ -16,22 +18,33 @@ from lra_bench.core.errors import ConfigError
 from lra_bench.core.files import replacing
 
 Array = NDArray[np.float64]
+Integers = NDArray[np.object_]
+
+Hankel = Literal["Z", "Z_L"]
+"""Which matrix: Z stands for eigenvalues in [0, 1], Z_L for those in [-1, 1]."""
+
+Entries = Callable[[Integers, int], Integers]
+"""Entries of a Hankel matrix with i + j given, i, j = 1, 2, ...; as multiples of 1 / the second argument."""
 
 FILTERS_VERSION = 1
 """Part of the cache file's name: raised whenever the numbers change."""
 
 
 @lru_cache(maxsize=32)
-def spectral_filters(seq_len: int, num_filters: int) -> tuple[Array, Array]:
-    """Leading eigenpairs of the L x L Hankel matrix Z_ij = 2 / ((i+j)^3 - (i+j)), i, j = 1..L.
+def spectral_filters(seq_len: int, num_filters: int, hankel: Hankel = "Z") -> tuple[Array, Array]:
+    """Leading eigenpairs of an L x L Hankel matrix, i, j = 1..L.
 
-    Correct to 1e-9 for every L and K, also where an eigenvalue lies far below float64's resolution of Z.
-    Computed once per (L, K), then read from `LRA_BENCH_CACHE_DIR` (default: the platform's cache folder).
-    Source: Agarwal et al., "Spectral State Space Models", arXiv 2312.06837, section 2.
+        Z_ij = 2 / ((i+j)^3 - (i+j)),    Z_L_ij = 8 ((-1)^(i+j) + 1) / ((i+j+3) (i+j-1) (i+j+1))
+
+    Correct to 1e-9 for every L and K, also where an eigenvalue lies far below float64's resolution of the matrix.
+    Computed once per matrix, then read from `LRA_BENCH_CACHE_DIR` (default: the platform's cache folder).
+    Source: Agarwal et al., "Spectral State Space Models", arXiv 2312.06837, section 2; Z_L as in `get_hankel`
+    of src/utils/hankel.py of hazan-lab/tensorized-filters.
 
     Args:
         seq_len: L, at least 1.
         num_filters: K, at most L.
+        hankel: which matrix.
 
     Returns:
         sigma: (K,) float64, eigenvalues, descending.
@@ -42,24 +55,25 @@ def spectral_filters(seq_len: int, num_filters: int) -> tuple[Array, Array]:
     """
     if not 1 <= num_filters <= seq_len:
         raise ConfigError(f"model.num_filters must be between 1 and the sequence length, {seq_len}; got {num_filters}")
-    sigma, phi = _cached(seq_len, num_filters)
+    sigma, phi = _cached(seq_len, num_filters, hankel)
     sigma.flags.writeable = phi.flags.writeable = False
     return sigma, phi
 
 
-def _cached(L: int, K: int) -> tuple[Array, Array]:
+def _cached(L: int, K: int, hankel: Hankel) -> tuple[Array, Array]:
     """From the disk cache, which is filled if it can be. A file that cannot be read is made anew."""
-    path = cache_folder() / f"stu_v{FILTERS_VERSION}_L{L}_K{K}.npz"
+    prefix, compute = ("stu", compute_filters) if hankel == "Z" else ("stu_zl", compute_signed_filters)
+    path = cache_folder() / f"{prefix}_v{FILTERS_VERSION}_L{L}_K{K}.npz"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             filters = _read(path, L, K)
             if filters is None:
-                filters = compute_filters(L, K)
+                filters = compute(L, K)
                 with replacing(path) as temporary, temporary.open("wb") as file:
                     np.savez(file, sigma=filters[0], phi=filters[1])
     except OSError:
-        filters = _read(path, L, K) or compute_filters(L, K)
+        filters = _read(path, L, K) or compute(L, K)
     return filters
 
 
@@ -79,24 +93,58 @@ def _read(path: Path, L: int, K: int) -> tuple[Array, Array] | None:
 
 
 def compute_filters(seq_len: int, num_filters: int) -> tuple[Array, Array]:
-    """As `spectral_filters`, always computed.
+    """As `spectral_filters` of Z, always computed."""
+    return _leading_eigenpairs(_plain, seq_len, num_filters)
 
-    Eigenvalues fall geometrically, to 1e-97 at L = K = 64, so an eigensolver run on Z in float64 returns noise.
-    Instead: (1) Z ~ X diag(d) X^T by pivoted Cholesky in long fixed-point arithmetic, which leaves X well conditioned
-    and all the grading in d; the columns of X are smooth, so this is done for a sample of rows and the others are
-    interpolated; (2) QR and one-sided Jacobi rotations of X diag(sqrt(d)) in float64, which keep the relative accuracy
-    of every singular value and vector of such a product (Demmel et al., "Computing the singular value decomposition
-    with high relative accuracy", Linear Algebra Appl. 299, 1999).
+
+def compute_signed_filters(seq_len: int, num_filters: int) -> tuple[Array, Array]:
+    """As `spectral_filters` of Z_L, always computed.
+
+    Entries with i + j odd are zero, so Z_L is a Hankel matrix on the odd indices and another on the even ones, each as
+    smooth as Z. The latter lies below the former and above what the former is without its first row and column (its
+    measure on [0, 1] is t times the former's), so their eigenvalues take turns, the odd block's first.
     """
-    panels = _panels(seq_len, num_filters + 32)
+    sigma, phi = np.zeros(num_filters), np.zeros((seq_len, num_filters))
+    for start, entries in enumerate((_odd_block, _even_block)[:num_filters]):
+        rows, columns = len(range(start, seq_len, 2)), len(range(start, num_filters, 2))
+        sigma[start::2], phi[start::2, start::2] = _leading_eigenpairs(entries, rows, columns)
+    return sigma, phi
+
+
+def _plain(s: Integers, one: int) -> Integers:
+    z: Integers = 2 * one // (s**3 - s)
+    return z
+
+
+def _odd_block(s: Integers, one: int) -> Integers:
+    z: Integers = 16 * one // ((2 * s + 1) * (2 * s - 1) * (2 * s - 3))
+    return z
+
+
+def _even_block(s: Integers, one: int) -> Integers:
+    z: Integers = 16 * one // ((2 * s + 3) * (2 * s + 1) * (2 * s - 1))
+    return z
+
+
+def _leading_eigenpairs(entries: Entries, size: int, count: int) -> tuple[Array, Array]:
+    """(count,) eigenvalues, descending, and (size, count) eigenvectors of a positive Hankel matrix.
+
+    Eigenvalues fall geometrically, to 1e-97 at L = K = 64, so an eigensolver run in float64 returns noise.
+    Instead: (1) the matrix ~ X diag(d) X^T by pivoted Cholesky in long fixed-point arithmetic, which leaves X well
+    conditioned and all the grading in d; the columns of X are smooth, so this is done for a sample of rows and the
+    others are interpolated; (2) QR and one-sided Jacobi rotations of X diag(sqrt(d)) in float64, which keep the
+    relative accuracy of every singular value and vector of such a product (Demmel et al., "Computing the singular
+    value decomposition with high relative accuracy", Linear Algebra Appl. 299, 1999).
+    """
+    panels = _panels(size, count + 32)
     sample = np.unique(np.concatenate(panels))
-    X, d = _pivoted_cholesky(sample, num_filters)
+    X, d = _pivoted_cholesky(entries, sample, count)
     Q, R = np.linalg.qr(_interpolated(panels, sample, X) * d)
     U, s = _one_sided_jacobi(R)
-    phi = (Q @ U)[:, :num_filters]
+    phi = (Q @ U)[:, :count]
     peak = np.abs(phi).argmax(axis=0)
     phi *= np.sign(np.take_along_axis(phi, peak[None], axis=0))
-    return s[:num_filters] ** 2, np.ascontiguousarray(phi)
+    return s[:count] ** 2, np.ascontiguousarray(phi)
 
 
 def _panels(L: int, nodes: int) -> list[Array]:
@@ -126,26 +174,25 @@ def _interpolated(panels: list[Array], sample: Array, X: Array) -> Array:
     return np.concatenate(parts)
 
 
-def _pivoted_cholesky(rows: Array, K: int, bits: int = 128) -> tuple[Array, Array]:
-    """X (len(rows), r), entries within [-1, 1], and sqrt(d) (r,): X diag(d) X^T is Z at the given rows and columns.
+def _pivoted_cholesky(entries: Entries, rows: Array, K: int, bits: int = 128) -> tuple[Array, Array]:
+    """X (len(rows), r), within [-1, 1], and sqrt(d) (r,): X diag(d) X^T is the matrix at the given rows and columns.
 
     What is left over is below 1e-8 of the K-th eigenvalue. Integers stand for multiples of 2^-bits. The K-th pivot
     must be 2^64 of them or more, which leaves ample room for that accuracy and for rounding; where it is not,
     everything is done again with twice the bits.
     """
     i = rows.astype(int).astype(object)
-    one, s = 1 << bits, 2 * i
-    rest = 2 * one // (s**3 - s)
-    columns: list[NDArray[np.object_]] = []
+    one = 1 << bits
+    rest = entries(2 * i, one)
+    columns: list[Integers] = []
     pivots: list[int] = []
     while len(pivots) < len(i):
         p = int(rest.argmax())
         if len(pivots) > K and int(rest[p]) * int(i[-1]) * 10**8 < pivots[K - 1]:
             break
         if len(pivots) < K and rest[p] < 1 << 64:
-            return _pivoted_cholesky(rows, K, 2 * bits)
-        s = i + i[p]
-        column = 2 * one // (s**3 - s)
+            return _pivoted_cholesky(entries, rows, K, 2 * bits)
+        column = entries(i + i[p], one)
         if columns:
             column -= sum(x * (x[p] * d >> bits) for x, d in zip(columns, pivots, strict=True)) >> bits
         column = column * one // column[p]
