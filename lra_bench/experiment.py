@@ -125,6 +125,8 @@ def _train_and_test(config: Config, folder: Path, outcome: Outcome, logger: Logg
             callbacks.append(StepBar(config.train.max_steps, task.spec.metric, config.train.log_every))
         trainer = _trainer(config, folder, callbacks, logger)
         outcome.device = _device_name(trainer)
+        backends = {mixer.backend(trainer.strategy.root_device) for mixer in net.mixers.values()}
+        outcome.model = outcome.model.model_copy(update={"backend": ", ".join(sorted(backends))})
         _fit(trainer, module, task, checkpointer, guard, outcome)
         _select(task.spec, checkpointer, outcome)
         if outcome.selection is not None and outcome.status in (Status.OK, Status.CHANCE, Status.TIMEOUT):

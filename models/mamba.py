@@ -10,6 +10,7 @@ from torch.nn.functional import pad, silu, softplus
 from lra_bench.core.mixer import MixerConfig, SequenceMixer
 from lra_bench.core.settings import require
 from lra_bench.core.specs import MixerContext, OptimHint
+from lra_bench.nn.ops.fused_scan import fused_scan, kernel_name
 from lra_bench.nn.ops.precision import at_least_float32
 from lra_bench.nn.ops.selective_scan import selective_scan
 
@@ -52,7 +53,8 @@ class Mamba(SequenceMixer):
     2 and section 3.4. Follows `Mamba` in mamba_ssm/modules/mamba_simple.py of state-spaces/mamba: its defaults and
     initial values, A = -1, ..., -N in every channel and dt's rank d_model / 16.
 
-    Differences: plain PyTorch, no fused kernel; the scan is in float32 or better; d_out may differ from d_model.
+    Differences: plain PyTorch, but for the scan on a GPU where mamba-ssm is installed and its kernel agrees with ours;
+    the scan is in float32 or better; d_out may differ from d_model.
     """
 
     Config = MambaConfig
@@ -86,8 +88,13 @@ class Mamba(SequenceMixer):
         u, z = self.W_in(x).chunk(2, dim=-1)
         u = self._convolved(pad(u, (0, 0, self.cfg.d_conv - 1, 0)))
         with torch.autocast(x.device.type, enabled=False):
-            y = selective_scan(*self._selected(u))
+            scan = fused_scan(x.device) if u.dtype != torch.float64 else None
+            y = (scan or selective_scan)(*self._selected(u))
         return self._outputs(y, u, z).to(x.dtype)
+
+    def backend(self, device: torch.device) -> str:
+        """The kernel of mamba-ssm where it is installed and agrees with ours, else torch."""
+        return kernel_name() if fused_scan(device) else "torch"
 
     def init_state(self, batch_size: int) -> State:
         """Zeros."""

@@ -8,7 +8,9 @@ from torch.nn.functional import silu, softplus
 
 from lra_bench.core.errors import ConfigError
 from lra_bench.core.specs import MixerContext, OptimHint
+from lra_bench.models import mamba
 from lra_bench.models.mamba import Mamba, MambaConfig
+from lra_bench.nn.ops import fused_scan
 from lra_bench.nn.ops import selective_scan as module
 from lra_bench.nn.ops.selective_scan import selective_scan
 
@@ -157,3 +159,51 @@ def test_mamba_carries_states_and_past_inputs_and_does_not_decay_its_dynamics():
 def test_mamba_refuses(fields, message):
     with pytest.raises(ConfigError, match=message):
         MambaConfig(**fields)
+
+
+CPU = torch.device("cpu")
+
+
+def in_their_layout(u, delta, A, B, C):
+    """What mamba-ssm's `selective_scan_fn` computes, (batch, D, L), from our oracle."""
+    return slow_scan(*(part.transpose(1, 2) for part in (u, delta)), A, B.transpose(1, 2), C.transpose(1, 2)).transpose(
+        1, 2
+    )
+
+
+def test_a_kernel_is_used_only_if_it_agrees():
+    def right(*parts):
+        return fused_scan._call(in_their_layout, *parts)
+
+    def wrong(*parts):
+        return 1.01 * right(*parts)
+
+    def without_gradient(*parts):
+        return right(*parts).detach()
+
+    def broken(*parts):
+        raise RuntimeError("no kernel image is available for execution on the device")
+
+    assert fused_scan.proven(right, CPU) is right
+    assert [fused_scan.proven(kernel, CPU) for kernel in (wrong, without_gradient, broken)] == [None] * 3
+    assert fused_scan.fused_scan(CPU) is None
+
+
+def test_a_proven_kernel_is_used_and_named(monkeypatch):
+    calls = []
+
+    def kernel(*parts):
+        calls.append(len(parts))
+        return selective_scan(*parts)
+
+    mixer = Mamba(MambaConfig(), MixerContext(4, 4, 16))
+    x = torch.randn(2, 16, 4)
+    expected = mixer(x)
+    assert mixer.backend(CPU) == "torch"
+    monkeypatch.setattr(mamba, "fused_scan", lambda device: kernel)
+    monkeypatch.setattr(mamba, "kernel_name", lambda: "mamba-ssm 9.9")
+    torch.testing.assert_close(mixer(x), expected)
+    assert calls == [5]
+    assert mixer.backend(CPU) == "mamba-ssm 9.9"
+    mixer.double()(x.double())
+    assert calls == [5]

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from lra_bench.core.specs import MixerContext, OptimHint
@@ -57,6 +58,10 @@ class SequenceMixer(nn.Module, ABC):
     def optim_hints(self) -> dict[str, OptimHint]:
         """Hints by this mixer's own parameter names. A name that is no parameter is an error."""
         return {}
+
+    def backend(self, device: torch.device) -> str:
+        """What computes the heavy part on a device; goes into the record. Optional."""
+        return "torch"
 
     @classmethod
     def has_step(cls) -> bool:

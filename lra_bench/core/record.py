@@ -48,6 +48,7 @@ class ModelInfo(_Part):
     origin: str = Field(description="distribution and version that the code came from")
     parameters: int = Field(description="trainable real numbers of the whole network")
     state_size: int = Field(description="real numbers carried per sequence, all layers, at the task's length")
+    backend: str = Field(default="torch", description="what computed the heavy part of the mixers")
 
 
 class TaskInfo(_Part):
