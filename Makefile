@@ -13,7 +13,7 @@ quickstart: .venv/.installed  ## compare STU, LRU and S4D on a linear system and
 	@$(BIN)/lra-bench report runs/quickstart --out report/quickstart
 
 test: .venv/.installed-dev  ## run the tests
-	@$(BIN)/python -m pytest -n auto -m "not slow and not gpu"
+	@$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not gpu"
 
 test-slow: .venv/.installed-dev  ## run the tests that take minutes
 	@$(BIN)/python -m pytest -m slow

@@ -130,6 +130,13 @@ def test_mamba_scans_in_float32_under_autocast(monkeypatch):
     assert seen == [(False, {torch.float32})]
 
 
+def test_the_map_to_time_steps_starts_within_its_range():
+    weight = make(d_model=200).W_dt.weight  # of rank 200 / 16, rounded up
+    bound = 13**-0.5
+    assert 0.95 * bound < weight.max().item() <= bound
+    assert -bound <= weight.min().item() < -0.95 * bound
+
+
 def test_time_steps_start_within_their_range():
     dt = softplus(make(d_model=1000, dt_min=0.01, dt_max=0.2).W_dt.bias)
     assert 0.0099 < dt.min() < 0.0105

@@ -215,7 +215,7 @@ def test_a_killed_sweep_goes_on_as_if_nothing_had_happened(sweep_file, how):
     finish(lra_bench("sweep", "run", "slow.yaml", *LONG, "study=reference"))
     reference = histories(Path("runs/reference"))
     moments = random.Random(how)  # noqa: S311 (not a secret)
-    disturbed("slow.yaml", [moments.uniform(4, 7) for _ in range(3)], cut)
+    disturbed("slow.yaml", [moments.uniform(4, 7) for _ in range(2)], cut)
     study = Path("runs/slow")
     assert histories(study) == reference
     assert {record.status for record in records(study).values()} == {Status.OK}
