@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from lra_bench.core.registry import MODELS
 from lra_bench.testing.heavy import heavy_checks
 
 BROKEN = {
@@ -41,6 +42,12 @@ def test_a_model_compiles_and_its_gradients_do_not_depend_on_the_number_of_proce
 
     for check in heavy_checks("lru"):
         assert check.run(case_of("lru")) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(MODELS.entries()))
+def test_every_model_keeps_the_whole_contract(cli, name):
+    assert "keeps the contract" in cli("check", "model", name).output
 
 
 def test_a_process_that_dies_is_reported(cli):
