@@ -79,6 +79,7 @@ def _one_rank(rank: int, name: str, folder: str) -> None:
     gradients = _gradients(parallel, mixer, case.input()[rank::RANKS])
     if rank == 0:
         torch.save(gradients, Path(folder) / "gradients")
+    dist.barrier()
     dist.destroy_process_group()
 
 
