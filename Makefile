@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow test-gpu docs lint check clean
+.PHONY: help quickstart test test-slow test-gpu floors docs lint check clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -21,7 +21,10 @@ test-slow: .venv/.installed-dev  ## run the tests that take minutes
 test-gpu: .venv/.installed-dev  ## run the tests that need a CUDA device
 	@$(BIN)/python -m pytest -m gpu
 
-docs: .venv/.installed-dev  ## write docs/models.md and the table behind `lra-bench list models`
+floors: .venv/.installed-dev  ## measure the trivial baselines of all prepared tasks, for docs/tasks.md
+	@$(BIN)/python -m lra_bench.task_cards .
+
+docs: .venv/.installed-dev  ## write docs/models.md, docs/tasks.md and the table behind `lra-bench list models`
 	@$(BIN)/python -m lra_bench.cards .
 
 lint: .venv/.installed-dev  ## ruff and mypy

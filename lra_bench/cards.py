@@ -1,6 +1,7 @@
 """What a model is, how large, and whose numbers it equals: read off its class, never written by hand.
 
-`python -m lra_bench.cards FOLDER` writes the page and the small table that `lra-bench list models` reads.
+`python -m lra_bench.cards FOLDER` writes the page, that of the tasks, and the small table that `lra-bench list models`
+reads.
 """
 
 import inspect
@@ -9,6 +10,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lra_bench import task_cards
 from lra_bench.config.compose import compose
 from lra_bench.config.files import shipped_configs
 from lra_bench.core.files import write_atomically
@@ -72,8 +74,9 @@ def table() -> str:
 
 
 def main(root: Path) -> None:
-    """Write both into a checkout."""
+    """Write all into a checkout."""
     write_atomically(root / "docs" / "models.md", page())
+    write_atomically(root / "docs" / "tasks.md", task_cards.page())
     write_atomically(root / "configs" / "model_cards.json", table())
 
 

@@ -12,13 +12,13 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 
 from lra_bench import tracking
+from lra_bench.building import build_net, build_task
 from lra_bench.config.schema import Config
 from lra_bench.core.errors import LraBenchError
-from lra_bench.core.mixer import SequenceMixer
 from lra_bench.core.record import ModelInfo, RunRecord, Selection, Status, TaskInfo
-from lra_bench.core.registry import MODELS, TASKS
-from lra_bench.core.specs import TaskSpec
+from lra_bench.core.registry import MODELS
 from lra_bench.data.datamodule import SequenceDataModule
+from lra_bench.data.feed import TaskFeed
 from lra_bench.environment import peak_memory_mb
 from lra_bench.nn.backbone import Backbone
 from lra_bench.outcome import Outcome, identity, write_record
@@ -30,7 +30,7 @@ from lra_bench.training.objectives import make_objective
 from lra_bench.training.optimizers import parameter_groups
 from lra_bench.training.progress import StepBar
 
-SELECTION_RULE = "best validation {metric}, earliest step on ties"
+SELECTION_RULE = "best {split} {metric}, earliest step on ties"
 
 
 def run(config: Config, folder: Path, show_progress: bool = False) -> RunRecord:
@@ -73,31 +73,8 @@ def record_death(config: Config, folder: Path, status: Status, message: str) -> 
     history = read_history(folder / "history.jsonl")
     outcome = Outcome(status=status, message=message, steps=history[-1].step if history else 0)
     with suppress(Exception):  # a task that cannot even be built is no reason to lose the record
-        outcome.task = _task_info(build_task(config).spec)
+        outcome.task = _task_info(build_task(config))
     return write_record(config, folder, outcome)
-
-
-def build_task(config: Config) -> SequenceDataModule:
-    """The task of a config."""
-    task_class = TASKS.load(config.task.name, SequenceDataModule)
-    task: SequenceDataModule = task_class(config.task, config.data_seed, config.protocol, config.train, config.seed)
-    return task
-
-
-def build_net(config: Config, spec: TaskSpec) -> Backbone:
-    """The network for a task, with weights drawn from the run's seed.
-
-    Raises:
-        ConfigError: the parts do not fit each other.
-    """
-    mixer_class = MODELS.load(config.model.name, SequenceMixer)
-    default = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64 if config.train.precision == "64-true" else torch.float32)
-    torch.manual_seed(config.seed)
-    try:
-        return Backbone(config.backbone, spec, lambda ctx: mixer_class(config.model, ctx), mixer_class.mixes_channels)
-    finally:
-        torch.set_default_dtype(default)
 
 
 def _train_and_test(config: Config, folder: Path, outcome: Outcome, logger: Logger | None, show_progress: bool) -> None:
@@ -105,7 +82,7 @@ def _train_and_test(config: Config, folder: Path, outcome: Outcome, logger: Logg
     if config.train.threads is not None:
         torch.set_num_threads(config.train.threads)
     task = build_task(config)
-    outcome.task = _task_info(task.spec)
+    outcome.task = _task_info(task)
     net = build_net(config, task.spec)
     groups = parameter_groups(net, net.mixers, config.optim, allow_absolute=config.track == "recipe")
     for group in groups:
@@ -128,10 +105,10 @@ def _train_and_test(config: Config, folder: Path, outcome: Outcome, logger: Logg
         backends = {mixer.backend(trainer.strategy.root_device) for mixer in net.mixers.values()}
         outcome.model = outcome.model.model_copy(update={"backend": ", ".join(sorted(backends))})
         _fit(trainer, module, task, checkpointer, guard, outcome)
-        _select(task.spec, checkpointer, outcome)
+        _select(task, checkpointer, outcome)
         if outcome.selection is not None and outcome.status in (Status.OK, Status.CHANCE, Status.TIMEOUT):
             checkpointer.load_best(module)
-            trainer.test(module, datamodule=task, verbose=False)
+            trainer.test(module, datamodule=TaskFeed(task), verbose=False)
             outcome.test = logged_metrics(trainer, "test")
 
 
@@ -146,7 +123,7 @@ def _fit(
     """Train from the last checkpoint, or from the start."""
     checkpoint = checkpointer.last if checkpointer.last.exists() else None
     try:
-        trainer.fit(module, datamodule=task, ckpt_path=checkpoint, weights_only=True)
+        trainer.fit(module, datamodule=TaskFeed(task), ckpt_path=checkpoint, weights_only=True)
         outcome.status = Status.OK
     except TrialStopped as stop:
         outcome.status, outcome.message, outcome.failed_step = stop.status, stop.message, stop.failed_step
@@ -154,25 +131,32 @@ def _fit(
         outcome.steps, outcome.seconds = trainer.global_step, guard.elapsed()
 
 
-def _select(spec: TaskSpec, checkpointer: Checkpointer, outcome: Outcome) -> None:
+def _select(task: SequenceDataModule, checkpointer: Checkpointer, outcome: Outcome) -> None:
     """Note the selected step, and whether anything was learnt."""
+    spec = task.spec
+    split = "validation" if task.selects_on == "val" else "test"
     if checkpointer.best_step is None:
         return
-    outcome.selection = Selection(rule=SELECTION_RULE.format(metric=spec.metric), step=checkpointer.best_step)
+    outcome.selection = Selection(
+        rule=SELECTION_RULE.format(split=split, metric=spec.metric), step=checkpointer.best_step
+    )
     outcome.val = checkpointer.best_metrics
     value = outcome.val[spec.metric]
     if outcome.status is Status.OK and spec.at_chance(value):
         outcome.status = Status.CHANCE
-        outcome.message = f"validation {spec.metric} {value:.4g} is no better than chance"
+        outcome.message = f"{split} {spec.metric} {value:.4g} is no better than chance"
 
 
-def _task_info(spec: TaskSpec) -> TaskInfo:
+def _task_info(task: SequenceDataModule) -> TaskInfo:
+    spec = task.spec
     return TaskInfo(
         name=spec.name,
         version=spec.version,
         metric=spec.metric,
         higher_is_better=spec.higher_is_better,
         chance=spec.chance,
+        origin=task.origin,
+        content=task.content,
     )
 
 

@@ -17,11 +17,26 @@ TINY = (
 )
 """Overrides that make any trial on `lds` take a moment."""
 
+SHORT = {
+    "copying": ("task.memory=3", "task.delays=[2,5]"),
+    "selective_copying": ("task.memory=3", "task.lengths=[6,12]"),
+    "adding": ("task.lengths=[6,12]",),
+    "induction_heads": ("task.lengths=[6,12]",),
+    "associative_recall": ("task.pairs=[1,2]", "task.seq_len=12"),
+}
+"""What makes sequences short in the tasks where it is not `task.seq_len=24`."""
+
+
+def tiny(task: str) -> tuple[str, ...]:
+    """Overrides that make any trial on a task take a moment."""
+    return (*SHORT.get(task, TINY[:1]), *TINY[1:])
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _quiet_environment(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LRA_BENCH_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("LRA_BENCH_DATA_DIR", str(tmp_path_factory.mktemp("data")))
         patch.setenv("NETRC", str(tmp_path_factory.mktemp("home") / "no-netrc"))
         for name in ("WANDB_API_KEY", "WANDB_MODE"):
             patch.delenv(name, raising=False)

@@ -18,6 +18,7 @@ SPEC = TaskSpec(
     val_size=5, test_size=5, source="made up", licence="none", pad_id=0,
 )  # fmt: skip
 CONTINUOUS = dataclasses.replace(SPEC, input=InputKind.CONTINUOUS, input_size=3, pad_id=None)
+STEPS = dataclasses.replace(SPEC, output=OutputKind.CLASSIFY_STEPS)
 REGRESSION = dataclasses.replace(CONTINUOUS, output=OutputKind.REGRESS_SEQUENCE, output_size=2, metric="nmse")
 
 
@@ -54,26 +55,35 @@ def batch_for(spec, lengths=(9, 5, 1), fill=0):
         return torch.where(mask.unsqueeze(-1), x, torch.tensor(float(fill)))
 
     pair = (document(), mask) if spec.output is OutputKind.CLASSIFY_PAIR else (None, None)
-    regress = spec.output is OutputKind.REGRESS_SEQUENCE
-    y = torch.randn(3, 9, 2, generator=generator) if regress else torch.tensor([0, 1, 2])
-    return Batch(document(), y, mask, mask if regress else None, *pair)
+    x, y = document(), torch.tensor([0, 1, 2])
+    if spec.output is OutputKind.REGRESS_SEQUENCE:
+        y = torch.randn(3, 9, 2, generator=generator)
+    if spec.output is OutputKind.CLASSIFY_STEPS:
+        y = torch.randint(spec.output_size, (3, 9), generator=generator)
+    return Batch(x, y, mask, mask if spec.output.per_step else None, *pair)
 
 
 @pytest.mark.parametrize("norm", ["layer", "batch", "none"])
 @pytest.mark.parametrize("prenorm", [True, False])
 @pytest.mark.parametrize(
-    "spec", [SPEC, CONTINUOUS, REGRESSION, dataclasses.replace(SPEC, output=OutputKind.CLASSIFY_PAIR)],
-    ids=["tokens", "continuous", "regression", "pair"],
+    "spec", [SPEC, STEPS, CONTINUOUS, REGRESSION, dataclasses.replace(SPEC, output=OutputKind.CLASSIFY_PAIR)],
+    ids=["tokens", "steps", "continuous", "regression", "pair"],
 )  # fmt: skip
 def test_every_kind_of_task_trains(spec, norm, prenorm):
     net, objective, batch = build(spec, norm=norm, prenorm=prenorm, dropout=0.1), make_objective(spec), batch_for(spec)
     output = net(batch)
-    assert output.shape == ((3, 9, 2) if spec is REGRESSION else (3, 4))
+    assert output.shape == ((3, 9, spec.output_size) if spec.output.per_step else (3, 4))
     objective.loss(output, batch).backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in net.parameters())
-    metrics = objective.metrics()
-    metrics.update(*objective.pairs(output, batch))
-    assert spec.metric in metrics.compute()
+    scores = objective.scores()
+    scores.update(output, batch)
+    assert spec.metric in scores.compute()
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch", "none"])
+def test_padding_changes_nothing_at_real_steps(norm):
+    net, batch = build(STEPS, norm=norm), batch_for(STEPS, fill=0)
+    torch.testing.assert_close(net(batch)[batch.mask], net(batch_for(STEPS, fill=7))[batch.mask])
 
 
 @pytest.mark.parametrize("pooling", ["mean", "last"])
@@ -91,12 +101,14 @@ def test_pooling_sees_real_steps_only():
     assert torch.equal(pool(x, None, "last")[0], torch.tensor([4.0, 5.0]))
 
 
-def test_a_bare_layer_is_the_mixer_alone():
+@pytest.mark.parametrize("output", [OutputKind.REGRESS_SEQUENCE, OutputKind.CLASSIFY_STEPS])
+def test_a_bare_layer_is_the_mixer_alone(output):
     cfg = BackboneConfig(
         depth=1, encoder="identity", head="identity", norm="none", activation="identity", glu=False, residual=False
     )
-    net = Backbone(cfg, REGRESSION, lambda ctx: Running(MixerConfig(), ctx))
-    batch = batch_for(REGRESSION)
+    spec = dataclasses.replace(REGRESSION, output=output)
+    net = Backbone(cfg, spec, lambda ctx: Running(MixerConfig(), ctx))
+    batch = batch_for(spec)
     assert torch.equal(net(batch), net.mixers["blocks.0.mixer"](batch.x))
     assert {name.split(".")[2] for name, _ in net.named_parameters()} == {"mixer"}
 
@@ -109,19 +121,82 @@ def test_a_mixer_that_treats_channels_apart_gets_linear_maps():
     assert net.mixers["blocks.0.mixer"].ctx.d_out == 8
 
 
-def test_targets_that_do_not_count_change_nothing():
-    batch, objective = batch_for(REGRESSION), make_objective(REGRESSION)
-    output = torch.zeros(3, 9, 2)
-    other = batch._replace(y=torch.where(batch.y_mask.unsqueeze(-1), batch.y, torch.tensor(1e6)))
-    assert objective.loss(output, batch) == objective.loss(output, other)
+@pytest.mark.parametrize("spec", [STEPS, REGRESSION], ids=["steps", "regression"])
+def test_targets_that_do_not_count_change_nothing(spec):
+    batch, objective = batch_for(spec), make_objective(spec)
+    output = torch.randn(3, 9, spec.output_size, generator=torch.Generator().manual_seed(2))
+    other, counts = batch.y.clone(), batch.y_mask
+    other[~counts] = 3
+    output_there = torch.where(counts.unsqueeze(-1), output, torch.tensor(1e6))
+    seen = []
+    for given, y in ((output, batch.y), (output, other), (output_there, other)):
+        scores = objective.scores()
+        scores.update(given, batch._replace(y=y))
+        seen.append((objective.loss(given, batch._replace(y=y)), scores.compute()))
+    assert seen[0] == seen[1] == seen[2]
+
+
+@pytest.mark.parametrize("spec", [STEPS, REGRESSION], ids=["steps", "regression"])
+def test_without_a_mask_all_targets_count(spec):
+    batch, objective = batch_for(spec, lengths=(9, 9, 9)), make_objective(spec)
+    output = torch.randn(3, 9, spec.output_size, generator=torch.Generator().manual_seed(2))
+    assert objective.loss(output, batch) == objective.loss(output, batch._replace(y_mask=None))
+
+
+def test_step_classification_is_the_mean_over_the_steps_that_count():
+    batch, objective, scores = batch_for(STEPS), make_objective(STEPS), make_objective(STEPS).scores()
+    output = torch.randn(3, 9, 4, generator=torch.Generator().manual_seed(2))
+    losses, hits = [], []
+    for example, length in enumerate((9, 5, 1)):
+        for step in range(length):
+            logits, label = output[example, step], int(batch.y[example, step])
+            losses.append(float(logits.logsumexp(0) - logits[label]))
+            hits.append(int(logits.argmax()) == label)
+    assert objective.loss(output, batch).item() == pytest.approx(sum(losses) / 15)
+    scores.update(output, batch)
+    assert scores.compute()["accuracy"].item() == pytest.approx(sum(hits) / 15)
 
 
 def test_nmse_is_mse_over_the_variance_of_all_targets():
-    objective = make_objective(REGRESSION)
-    metrics, batch = objective.metrics(), batch_for(REGRESSION, lengths=(9, 9, 9))
+    scores, batch = make_objective(REGRESSION).scores(), batch_for(REGRESSION, lengths=(9, 9, 9))
     for part in range(3):
         piece = Batch(batch.x[part : part + 1], batch.y[part : part + 1])
-        metrics.update(*objective.pairs(torch.full((1, 9, 2), 0.5), piece))
+        scores.update(torch.full((1, 9, 2), 0.5), piece)
     mse = ((batch.y - 0.5) ** 2).mean()
-    assert metrics.compute()["mse"] == pytest.approx(mse.item())
-    assert metrics.compute()["nmse"] == pytest.approx((mse / batch.y.var(unbiased=False)).item(), rel=1e-5)
+    assert scores.compute()["mse"] == pytest.approx(mse.item())
+    assert scores.compute()["nmse"] == pytest.approx((mse / batch.y.var(unbiased=False)).item(), rel=1e-5)
+
+
+GROUPS = ("near", "far", "nowhere")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+@pytest.mark.parametrize("spec", [SPEC, STEPS, REGRESSION], ids=["tokens", "steps", "regression"])
+def test_group_metrics_are_those_of_the_group_alone(spec, size):
+    """Whatever the batches. A group of which there is nothing is left out; the metrics over all stay as they are."""
+    generator = torch.Generator().manual_seed(3)
+    spec, plain = dataclasses.replace(spec, groups=GROUPS), spec
+    parts = [batch_for(spec, lengths) for lengths in ((9, 5, 1), (2, 9, 3), (4, 1, 8))]
+    whole = Batch(*(None if part[0] is None else torch.cat(part) for part in zip(*parts, strict=True)))
+    whole = whole._replace(group=torch.tensor([0, 1, 0, 0, 0, 1, 0, 0, 1]))
+    shape = (9, 9, spec.output_size) if spec.output.per_step else (9, spec.output_size)
+    output = torch.randn(shape, generator=generator)
+    scores = make_objective(spec).scores()
+    for _ in range(2):
+        for start in range(0, 9, size):
+            scores.update(output[start : start + size], whole.select(list(range(start, min(start + size, 9)))))
+        found = scores.compute()
+        scores.reset()
+
+    def alone(examples):
+        fresh = make_objective(plain).scores()
+        fresh.update(output[examples], whole.select(examples))
+        return fresh.compute()
+
+    expected = alone(list(range(9)))
+    expected |= {f"{name}/near": value for name, value in alone([0, 2, 3, 4, 6, 7]).items()}
+    expected |= {f"{name}/far": value for name, value in alone([1, 5, 8]).items()}
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-6)
+    assert set(alone([0])) == ({"mse", "nmse"} if spec.output is OutputKind.REGRESS_SEQUENCE else {"accuracy"})

@@ -37,7 +37,7 @@ def test_orders_differ_between_passes_and_seeds():
 def test_evaluation_sees_every_example_once_in_order(eval_batch_size):
     cfg = LDSConfig(name="lds", seq_len=8, val_size=7, test_size=5)
     task = LDS(cfg, 0, "clean", TrainConfig(eval_batch_size=eval_batch_size), 0)
-    for split, loader in (("val", task.val_dataloader()), ("test", task.test_dataloader())):
+    for split, loader in (("val", task.eval_loader("val")), ("test", task.eval_loader("test"))):
         seen = torch.cat([batch.x for batch in loader])
         assert torch.equal(seen, task.source(split).__getitems__(list(range(len(seen)))).x)
         assert len(seen) == task.source(split).size
@@ -47,7 +47,7 @@ def test_evaluation_sees_every_example_once_in_order(eval_batch_size):
 def test_reading_data_leaves_the_global_generator_alone(workers):
     task = LDS(LDSConfig(name="lds", seq_len=8), 0, "clean", TrainConfig(global_batch_size=3, workers=workers), 0)
     before = torch.get_rng_state()
-    batches = list(islice(iter(task.train_dataloader()), 2))
-    list(task.val_dataloader())
+    batches = list(islice(iter(task.train_loader()), 2))
+    list(task.eval_loader("val"))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(batches[1].x, task.source("train").__getitems__([3, 4, 5]).x)

@@ -18,7 +18,7 @@ SETTINGS = (
 )
 
 
-@pytest.mark.parametrize("kind", ["Toy", "TokensPair", "Continuous", "Regression"])
+@pytest.mark.parametrize("kind", ["Toy", "TokensPair", "TokensSteps", "Continuous", "Regression"])
 @pytest.mark.parametrize("model", sorted(MODELS.entries()))
 def test_every_model_trains_on_every_kind_of_task(cli, folder, model, kind):
     cli("train", f"task=tests.toy_tasks:{kind}", f"model={model}", small(model), *SETTINGS)

@@ -7,7 +7,7 @@ import signal
 import pytest
 import torch
 
-from lra_bench import experiment
+from lra_bench import building, experiment
 from lra_bench.config.compose import compose
 from lra_bench.core.record import RunRecord, Status
 from lra_bench.training.guard import Guard
@@ -50,10 +50,10 @@ def test_the_best_validation_step_is_selected_and_tested(tmp_path):
     assert record.selection.step == min(validations, key=validations.get)
     weights = torch.load(tmp_path / "checkpoints" / f"best-{record.selection.step}.ckpt", weights_only=True)
     config = compose([*RAMP, "optim.lr=0.3", "train.max_steps=30"]).config
-    task = experiment.build_task(config)
-    net = experiment.build_net(config, task.spec)
+    task = building.build_task(config)
+    net = building.build_net(config, task.spec)
     net.load_state_dict({name.removeprefix("net."): value for name, value in weights.items() if name[:4] == "net."})
-    (batch,) = task.test_dataloader()
+    (batch,) = task.eval_loader("test")
     assert record.test["mse"] == pytest.approx(((net.eval()(batch) - batch.y) ** 2).mean().item(), rel=1e-5)
 
 
@@ -209,7 +209,7 @@ def test_precision_64_trains_in_float64(tmp_path):
 
 def test_precision_64_has_filters_in_float64(tmp_path):
     config = compose(["task=lds", "model=stu", "train.precision=64-true", *TINY]).config
-    net = experiment.build_net(config, experiment.build_task(config).spec)
+    net = building.build_net(config, building.build_task(config).spec)
     assert {tensor.dtype for tensor in net.state_dict().values()} == {torch.float64}
     bank = dict(net.named_buffers())["blocks.0.mixer.bank"]
     assert bank.dtype == torch.float64

@@ -33,6 +33,7 @@ class Toy(SequenceDataModule):
     @property
     def spec(self) -> TaskSpec:
         regress = self.output is OutputKind.REGRESS_SEQUENCE
+        groups = ("short", "long") if self.output is OutputKind.CLASSIFY_STEPS else ()
         return TaskSpec(
             name=self.cfg.name,
             version=self.VERSION,
@@ -51,6 +52,7 @@ class Toy(SequenceDataModule):
             source="made up",
             licence="none",
             pad_id=0 if self.input is InputKind.TOKENS else None,
+            groups=groups,
         )
 
     def fingerprint(self) -> str:
@@ -65,6 +67,10 @@ class Toy(SequenceDataModule):
 
 class TokensPair(Toy):
     output = OutputKind.CLASSIFY_PAIR
+
+
+class TokensSteps(Toy):
+    output = OutputKind.CLASSIFY_STEPS
 
 
 class Continuous(Toy):
@@ -99,6 +105,11 @@ class ToySource(Source):
         x, mask, x2, mask2 = (part[indices] for part in (self.x, self.mask, self.x2, self.mask2))
         if self.task.output is OutputKind.REGRESS_SEQUENCE:
             return Batch(x, x.cumsum(1), mask, mask)
+        if self.task.output is OutputKind.CLASSIFY_STEPS:
+            every_other = torch.arange(x.shape[1]) % 2 == 0
+            return Batch(
+                x, (x > WORDS // 2).long(), mask, mask & every_other, group=(mask.sum(1) > x.shape[1] // 2).long()
+            )
         if self.task.output is OutputKind.CLASSIFY_PAIR:
             return Batch(x, (x[:, 0] > x2[:, 0]).long(), mask, None, x2, mask2)
         first = x[:, 0] if self.task.input is InputKind.TOKENS else x[:, 0, 0]

@@ -10,20 +10,21 @@ Examples:
   lra-bench list models
   lra-bench list models --long
   lra-bench list tasks
+  lra-bench list tasks --long
   lra-bench list sweeps
 """,
 )
 @click.argument("kind", type=click.Choice(["models", "tasks", "recipes", "sweeps"]))
-@click.option("--long", is_flag=True, help="Of models: load each and print its equation, source and differences.")
+@click.option("--long", is_flag=True, help="Of models or tasks: load each and print all there is to know.")
 def list_(kind: str, long: bool) -> None:
     """Show the names of models, tasks, recipes or shipped sweeps, without loading any of them.
 
     Sizes of models are those of one mixer at 64 channels and 1,024 steps.
     """
-    if long and kind != "models":
-        raise click.UsageError("--long is for models")
+    if long and kind not in ("models", "tasks"):
+        raise click.UsageError("--long is for models and tasks")
     if long:
-        _long_models()
+        _long_models() if kind == "models" else _long_tasks()
     elif kind == "models":
         _models()
     elif kind == "tasks":
@@ -73,6 +74,16 @@ def _tasks() -> None:
     described = shipped_configs("task")
     rows = [[entry.name, described.get(entry.name, entry.path), entry.origin] for entry in TASKS.entries().values()]
     print_table(["task", "what it is", "from"], rows)
+
+
+def _long_tasks() -> None:
+    from lra_bench.core.registry import TASKS
+    from lra_bench.task_cards import description, facts
+
+    for entry in TASKS.entries().values():
+        click.echo(f"{click.style(entry.name, bold=True)} ({entry.path}, from {entry.origin})")
+        click.echo("\n".join(f"  {heading}: {text}" for heading, text in facts(entry.name)) + "\n")
+        click.echo("\n".join(f"  {line}".rstrip() for line in description(entry.name).splitlines()) + "\n")
 
 
 def _files(kind: str) -> None:

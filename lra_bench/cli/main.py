@@ -5,8 +5,10 @@ from typing import Any
 import click
 
 from lra_bench import __version__
+from lra_bench.cli.bench import bench
 from lra_bench.cli.check import check
 from lra_bench.cli.config import config
+from lra_bench.cli.data import data
 from lra_bench.cli.doctor import doctor
 from lra_bench.cli.list import list_
 from lra_bench.cli.new import new
@@ -50,5 +52,5 @@ def main() -> None:
     """Compare long-range sequence models under one protocol."""
 
 
-for command in (train, sweep, report, list_, check, new, config, doctor):
+for command in (train, sweep, report, data, list_, check, new, bench, config, doctor):
     main.add_command(command)

@@ -36,12 +36,13 @@ def run(sweep_file: str, overrides: tuple[str, ...], slots: int | None) -> None:
     from lra_bench import tracking
     from lra_bench.core.record import Status
     from lra_bench.trials.launchers.local import make_slots
-    from lra_bench.trials.plan import plan
+    from lra_bench.trials.plan import plan, require_data
     from lra_bench.trials.runner import run_cells
     from lra_bench.trials.state import finished_record
     from lra_bench.trials.sweepfile import read_sweep
 
     cells = plan(read_sweep(sweep_file), overrides)
+    require_data(cells)
     study = cells[0].folder.parent
     done = sum(finished_record(cell.folder) is not None for cell in cells)
     places = make_slots(cells, slots)

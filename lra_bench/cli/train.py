@@ -2,8 +2,12 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from lra_bench.trials.plan import Cell
 
 
 @click.command(
@@ -22,16 +26,23 @@ def train(overrides: tuple[str, ...], config_file: Path | None) -> None:
     The folder is a function of the settings, so the same command goes on with a trial that was interrupted, and does
     nothing if it is finished. `lra-bench config show` takes the same words and prints all keys.
     """
+    from lra_bench.config.compose import compose
+    from lra_bench.trials import plan
+
+    cell = plan.cell_of(compose(overrides, config_file).config)
+    plan.require_data([cell])
+    _run(cell)
+
+
+def _run(cell: "Cell") -> None:
     import logging
 
     from lra_bench import tracking
     from lra_bench.cli.show import record_summary
-    from lra_bench.config.compose import compose
     from lra_bench.core.errors import LraBenchError
     from lra_bench.core.record import Status
     from lra_bench.trials import plan, state, worker
 
-    cell = plan.cell_of(compose(overrides, config_file).config)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     if state.finished_record(cell.folder) is None:
         decision = tracking.decide(cell.config.tracking.wandb)

@@ -23,6 +23,9 @@ from lra_bench.core.settings import TaskConfig
 SLOTS = ("task", "model")
 """Sections whose fields are those of the class they name; `task=lds` is short for `task.name=lds`."""
 
+STAND_IN = "lru"
+"""Model of a config that nobody trains; it brings no settings of its own but `model.*`."""
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -56,6 +59,25 @@ def compose(overrides: Sequence[str], config_file: Path | None = None) -> Compos
     from_recipe = _split_recipe(recipe) if recipe else {}
     names = {slot: _name_of(slot, user, from_recipe.get(slot)) for slot in SLOTS}
     return _finish(_merge(_shipped(names["task"], names["model"], recipe), user), names)
+
+
+def compose_task(task: str, overrides: Sequence[str] = ()) -> Config:
+    """The config of a task, for commands that need no model: `STAND_IN` takes the place of one that is not chosen.
+
+    Args:
+        task: its name.
+        overrides: `key=value` words as `compose` takes them; those that matter are `task.*`, `data_seed`, `protocol`,
+            and a `recipe` that changes them.
+
+    Raises:
+        ConfigError: as `compose`, or the words choose another task.
+    """
+    keys = {word.partition("=")[0] for word in overrides}
+    model = [] if keys & {"model", "model.name", "recipe"} else [f"model={STAND_IN}"]
+    config = compose([f"task={task}", *model, *overrides]).config
+    if config.task.name != task:
+        raise ConfigError(f"the task is {task}; leave out task={config.task.name}")
+    return config
 
 
 def load_frozen(path: Path) -> Config:

@@ -10,11 +10,12 @@ class Batch(NamedTuple):
 
     Attributes:
         x: (B, L) int64 tokens or (B, L, C) float32.
-        y: (B,) int64 class labels or (B, L, C_out) float32 targets.
+        y: (B,) int64 class labels, (B, L) int64 class labels of steps, or (B, L, C_out) float32 targets.
         mask: (B, L) bool, True where real; None where nothing is padded. Padding is on the right.
         y_mask: (B, L) bool, True where a target counts; None where all do.
         x2: second document of a pair, shaped as `x`.
         mask2: its mask.
+        group: (B,) int64, which of the `groups` of the task's spec an example is in; None where there are none.
     """
 
     x: Tensor
@@ -23,3 +24,8 @@ class Batch(NamedTuple):
     y_mask: Tensor | None = None
     x2: Tensor | None = None
     mask2: Tensor | None = None
+    group: Tensor | None = None
+
+    def select(self, examples: Tensor | list[int]) -> "Batch":
+        """Some of the examples: by a (B,) bool mask, or by index."""
+        return Batch._make(None if part is None else part[examples] for part in self)

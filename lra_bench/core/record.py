@@ -62,6 +62,10 @@ class TaskInfo(_Part):
     metric: str
     higher_is_better: bool
     chance: float
+    origin: Literal["official", "generated"] | None = Field(
+        default=None, description="files that others published, or a generator of this project"
+    )
+    content: str | None = Field(default=None, description="hash of the arrays of official data")
     baselines: Mapping[str, Mapping[str, Number]] = Field(
         default_factory=dict,
         description="test metrics of trivial and of optimal predictors: {baseline: {metric: value}}",

@@ -3,8 +3,9 @@
 import difflib
 import importlib
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -114,9 +115,15 @@ def entry_points(group: str) -> metadata.EntryPoints:
     return metadata.entry_points(group=group)
 
 
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    """Distributions by top-level module; reading them takes a second."""
+    return metadata.packages_distributions()
+
+
 def _origin_of(module: str) -> str:
     """Distribution and version that a module belongs to, or "local file"."""
-    names = metadata.packages_distributions().get(module.partition(".")[0])
+    names = _distributions().get(module.partition(".")[0])
     return f"{names[0]} {metadata.version(names[0])}" if names else "local file"
 
 

@@ -19,7 +19,13 @@ class OutputKind(StrEnum):
 
     CLASSIFY = "classify"
     CLASSIFY_PAIR = "classify_pair"
+    CLASSIFY_STEPS = "classify_steps"
     REGRESS_SEQUENCE = "regress_sequence"
+
+    @property
+    def per_step(self) -> bool:
+        """Whether there is an output at every step, so that nothing is pooled."""
+        return self in (OutputKind.CLASSIFY_STEPS, OutputKind.REGRESS_SEQUENCE)
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,8 @@ class TaskSpec:
         licence: of the data.
         pad_id: token that fills short sequences, for token input.
         superseded_by: id of the task to use instead, if this one is retired.
+        groups: names of kinds of examples, such as lengths, for which each metric is also given alone, as
+            "<metric>/<group>"; a batch then says which group each example is in.
     """
 
     name: str
@@ -65,6 +73,7 @@ class TaskSpec:
     licence: str
     pad_id: int | None = None
     superseded_by: str | None = None
+    groups: tuple[str, ...] = ()
 
     def at_chance(self, value: float) -> bool:
         """Whether `value` of the primary metric does not beat the trivial predictor (NaN never does)."""

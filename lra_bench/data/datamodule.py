@@ -1,4 +1,8 @@
-"""The task contract: one data module that gives one kind of batch, in an order that depends on the step alone."""
+"""The task contract: one kind of batch, in an order that depends on the step alone.
+
+Free of Lightning, whose import takes seconds, so that commands that only ask about a task answer quickly;
+`feed.TaskFeed` is the bridge.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -6,10 +10,11 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from lightning import LightningDataModule
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lra_bench.core.batch import Batch
+from lra_bench.core.errors import LraBenchError
 from lra_bench.core.settings import TaskConfig, TrainConfig
 from lra_bench.core.specs import TaskSpec
 
@@ -29,7 +34,7 @@ class Source(Dataset[Batch], ABC):
         return self.__getitems__([index])
 
 
-class SequenceDataModule(LightningDataModule, ABC):
+class SequenceDataModule(ABC):
     """A task. A subclass sets `Config` and `VERSION` and implements the four abstract members.
 
     The loaders have random generators of their own, so that reading data never moves the global one.
@@ -46,7 +51,6 @@ class SequenceDataModule(LightningDataModule, ABC):
     VERSION: ClassVar[int]
 
     def __init__(self, cfg: TaskConfig, data_seed: int, protocol: str, train: TrainConfig, seed: int) -> None:
-        super().__init__()
         self.cfg = cfg
         self.data_seed = data_seed
         self.protocol = protocol
@@ -70,9 +74,39 @@ class SequenceDataModule(LightningDataModule, ABC):
     def baselines(self) -> dict[str, dict[str, float]]:
         """Test metrics of trivial and of optimal predictors: {name: {metric: value}}."""
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        """Endless batches from the trainer's current step on."""
-        start = self.trainer.global_step if self.trainer else 0
+    @property
+    def origin(self) -> Literal["official", "generated"]:
+        """Where the data come from: files that others published, or a generator of this project."""
+        return "generated"
+
+    @property
+    def content(self) -> str | None:
+        """Hash of official data, which must be equal wherever results are compared; None for generated data."""
+        return None
+
+    def require_data(self) -> None:  # noqa: B027 (most tasks need nothing)
+        """Do nothing, or raise `LraBenchError` with the command to run where data must be prepared first."""
+
+    @property
+    def selects_on(self) -> Split:
+        """The split that chooses the step to test: validation, but where published code had none."""
+        return "val"
+
+    @property
+    def image_shape(self) -> tuple[int, ...] | None:
+        """(H, W) or (H, W, C) where a row of a source, not decoded, is a picture in raster order."""
+        return None
+
+    def words(self, ids: NDArray[Any]) -> str:
+        """What a row of tokens says, for people."""
+        return " ".join(map(str, ids.tolist()))
+
+    def decode(self, batch: Batch) -> Batch:
+        """What a model reads, from what a source gives: sources may keep numbers as narrow as they are stored."""
+        return batch
+
+    def train_loader(self, start: int = 0) -> DataLoader[Batch]:
+        """Endless batches from a step on."""
         source = self.source("train")
         return ResumableLoader(
             source,
@@ -83,19 +117,19 @@ class SequenceDataModule(LightningDataModule, ABC):
             persistent_workers=self.train.workers > 0,
         )
 
-    def val_dataloader(self) -> DataLoader[Batch]:
-        """Every validation example once, in order."""
-        return self._in_order("val")
+    def eval_loader(self, split: Split, rank: int = 0, ranks: int = 1) -> DataLoader[Batch]:
+        """Every example of a split once, in order; each of several processes has its share, none is repeated.
 
-    def test_dataloader(self) -> DataLoader[Batch]:
-        """Every test example once, in order."""
-        return self._in_order("test")
-
-    def _in_order(self, split: Split) -> DataLoader[Batch]:
+        Raises:
+            LraBenchError: fewer examples than processes.
+        """
         source = self.source(split)
         assert source.size is not None
+        if source.size < ranks:
+            raise LraBenchError(f"the {split} split has {source.size} examples, too few for {ranks} processes")
+        first, end = source.size * rank // ranks, source.size * (rank + 1) // ranks
         step = self.train.eval_batch_size
-        batches = [list(range(first, min(first + step, source.size))) for first in range(0, source.size, step)]
+        batches = [list(range(start, min(start + step, end))) for start in range(first, end, step)]
         return DataLoader(source, batch_sampler=batches, collate_fn=_as_it_is, generator=torch.Generator())
 
 

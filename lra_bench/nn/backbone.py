@@ -78,7 +78,7 @@ class Backbone(nn.Module):
         self.output = spec.output
         self.pooling: Literal["mean", "last"] = cfg.pooling
         bare_in = cfg.encoder == "identity" and mixes_channels and spec.input is InputKind.CONTINUOUS
-        bare_out = cfg.head == "identity" and mixes_channels and spec.output is OutputKind.REGRESS_SEQUENCE
+        bare_out = cfg.head == "identity" and mixes_channels and spec.output.per_step
         width = spec.input_size if bare_in else cfg.d_model
         self.encoder = nn.Identity() if bare_in else _encoder(spec, width)
         self.blocks = nn.ModuleList()
@@ -95,7 +95,7 @@ class Backbone(nn.Module):
         return {path: module for path, module in self.named_modules() if isinstance(module, SequenceMixer)}
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits (B, n_classes), or a predicted sequence (B, L, output_size)."""
+        """(B, output_size), logits of whole sequences; or (B, L, output_size), logits or values at each step."""
         features = self._features(batch.x, batch.mask)
         if self.output is OutputKind.CLASSIFY_PAIR:
             assert batch.x2 is not None, "a pair task must give x2"
@@ -105,12 +105,12 @@ class Backbone(nn.Module):
         return output
 
     def _features(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, d) where the task classifies, (B, L, d) where it predicts a sequence."""
+        """(B, d) where there is one output for a sequence, (B, L, d) where there is one for each step."""
         x = self.encoder(x)
         for block in self.blocks:
             x = block(x, mask)
         x = self.final_norm(x, mask)
-        return x if self.output is OutputKind.REGRESS_SEQUENCE else pool(x, mask, self.pooling)
+        return x if self.output.per_step else pool(x, mask, self.pooling)
 
 
 def _encoder(spec: TaskSpec, width: int) -> nn.Module:

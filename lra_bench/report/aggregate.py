@@ -25,7 +25,8 @@ NOT_COMPARED = ("optim.lr", "seed", "data_seed", *NOT_RESULT_RELEVANT)
 def aggregate(records: Iterable[RunRecord]) -> list[Board]:
     """Sort records into boards. Every trial is in exactly one cell of one board; their order does not matter.
 
-    Trials share a board if task, task version, task settings, metric, track and protocol are the same. A trial that
+    Trials share a board if task, task version, task settings, origin and content of the data, metric, track and protocol
+    are the same. A trial that
     failed before its task was built does not know the version; it joins the board that is otherwise the same, and
     has one of its own if there are several or none.
 
@@ -88,7 +89,9 @@ def _conditions(record: RunRecord) -> tuple[str, ...]:
 def _contract(record: RunRecord) -> tuple[Any, ...]:
     """What the task promised, or nothing where it was never built."""
     task = record.task
-    return () if task is None else (task.version, task.metric, task.higher_is_better, task.chance)
+    if task is None:
+        return ()
+    return task.version, task.metric, task.higher_is_better, task.chance, task.origin or "", task.content or ""
 
 
 def _seeds(record: RunRecord) -> tuple[int, int]:
@@ -127,6 +130,7 @@ def _board(trials: list[RunRecord]) -> Board:
         label=task,
         task=task,
         version=tasks[0].version if tasks else None,
+        origin=tasks[0].origin if tasks else None,
         track=trials[0].track,
         protocol=trials[0].protocol,
         metric=metric,

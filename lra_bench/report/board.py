@@ -133,6 +133,7 @@ class Board:
         label: name of the task, and the settings that set it apart from other boards of that task.
         task: name of the task.
         version: of the task; None where no trial got as far as building it.
+        origin: of the data, official or generated; None where it is not recorded.
         track: uniform or recipe.
         protocol: clean or legacy.
         metric: `UNKNOWN_METRIC` where no trial got as far as building the task.
@@ -144,6 +145,7 @@ class Board:
     label: str
     task: str
     version: int | None
+    origin: str | None
     track: str
     protocol: str
     metric: Metric
@@ -163,9 +165,10 @@ class Board:
 
     @property
     def conditions(self) -> str:
-        """Task version, track and protocol in words."""
+        """Task version, origin of the data, track and protocol in words."""
         version = "version unknown" if self.version is None else f"version {self.version}"
-        return f"{version}, {self.track} track, {self.protocol} protocol"
+        origin = [] if self.origin is None else [f"{self.origin} data"]
+        return ", ".join([version, *origin, f"{self.track} track", f"{self.protocol} protocol"])
 
 
 def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

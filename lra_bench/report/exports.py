@@ -71,6 +71,7 @@ def _csv_line(board: Board, row: Row) -> dict[str, object]:
         "task_version": board.version,
         "track": board.track,
         "protocol": board.protocol,
+        "origin": board.origin or "",
         "model": csv_safe(row.label),
         "trials": len(row.trials),
         "missing_trials": row.missing,

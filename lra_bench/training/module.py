@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from lightning import LightningModule
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
@@ -10,7 +9,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from lra_bench.core.batch import Batch
 from lra_bench.core.settings import OptimConfig
 from lra_bench.nn.backbone import Backbone
-from lra_bench.training.objectives import Objective
+from lra_bench.training.objectives import Objective, Scores
 from lra_bench.training.optimizers import ParameterGroup, lr_factor, make_optimizer
 
 
@@ -41,8 +40,8 @@ class LitSequenceModel(LightningModule):
         self.groups = groups
         self.optim = optim
         self.max_steps = max_steps
-        self.val_metrics = objective.metrics()
-        self.test_metrics = objective.metrics()
+        self.val_scores = objective.scores()
+        self.test_scores = objective.scores()
         if compile_net:
             self.net.compile()
 
@@ -52,19 +51,19 @@ class LitSequenceModel(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count one batch into the validation metrics."""
-        self.val_metrics.update(*self.objective.pairs(self.net(batch), batch))
+        self.val_scores.update(self.net(batch), batch)
 
     def on_validation_epoch_end(self) -> None:
         """Publish the validation metrics."""
-        self.log_dict({f"val/{k}": v for k, v in self._finish(self.val_metrics).items()}, logger=False)
+        self.log_dict({f"val/{k}": v for k, v in self._finish(self.val_scores).items()}, logger=False)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Count one batch into the test metrics."""
-        self.test_metrics.update(*self.objective.pairs(self.net(batch), batch))
+        self.test_scores.update(self.net(batch), batch)
 
     def on_test_epoch_end(self) -> None:
         """Publish the test metrics."""
-        self.log_dict({f"test/{k}": v for k, v in self._finish(self.test_metrics).items()}, logger=False)
+        self.log_dict({f"test/{k}": v for k, v in self._finish(self.test_scores).items()}, logger=False)
 
     def configure_optimizers(self) -> Any:
         """Optimizer, and a schedule that moves every step."""
@@ -73,7 +72,7 @@ class LitSequenceModel(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     @staticmethod
-    def _finish(metrics: Any) -> dict[str, Tensor]:
-        values: dict[str, Tensor] = metrics.compute()
-        metrics.reset()
-        return {name: torch.as_tensor(value) for name, value in values.items()}
+    def _finish(scores: Scores) -> dict[str, Tensor]:
+        values = scores.compute()
+        scores.reset()
+        return values

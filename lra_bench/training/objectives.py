@@ -1,10 +1,12 @@
 """What is minimised and what is measured. Both follow from the output kind alone."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MeanSquaredError, Metric, MetricCollection, RelativeSquaredError
+from torchmetrics import MeanSquaredError, Metric, MetricCollection, RelativeSquaredError, SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from lra_bench.core.batch import Batch
@@ -12,7 +14,14 @@ from lra_bench.core.specs import OutputKind, TaskSpec
 
 
 class Objective(ABC):
-    """Loss and metrics of an output kind."""
+    """Loss and metrics of an output kind.
+
+    Args:
+        groups: of the task's examples.
+    """
+
+    def __init__(self, groups: tuple[str, ...] = ()) -> None:
+        self.groups = groups
 
     @abstractmethod
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
@@ -20,31 +29,45 @@ class Objective(ABC):
 
     @abstractmethod
     def metrics(self) -> MetricCollection:
-        """Fresh metrics, reduced over examples by count."""
+        """Fresh metrics, reduced over targets by count."""
 
     @abstractmethod
     def pairs(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Predictions and targets as the metrics take them."""
 
+    def scores(self) -> "Scores":
+        """Fresh metrics of one evaluation, over all examples and by group."""
+        return Scores(self)
+
 
 class Classification(Objective):
-    """Cross-entropy and accuracy."""
+    """Cross-entropy and accuracy, one label for each example."""
 
-    def __init__(self, n_classes: int) -> None:
+    def __init__(self, n_classes: int, groups: tuple[str, ...] = ()) -> None:
+        super().__init__(groups)
         self.n_classes = n_classes
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Mean cross-entropy of logits (B, n_classes) in float32."""
-        return F.cross_entropy(output.float(), batch.y)
+        """Mean cross-entropy of the logits, in float32."""
+        logits, labels = self.pairs(output, batch)
+        return F.cross_entropy(logits.float(), labels)
 
     def metrics(self) -> MetricCollection:
-        """Accuracy over all examples, in [0, 1]."""
+        """Accuracy over all labels, in [0, 1]."""
         accuracy: Metric = MulticlassAccuracy(self.n_classes, average="micro")
         return MetricCollection({"accuracy": accuracy})
 
     def pairs(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Logits and labels."""
+        """Logits (B, n_classes) and labels (B,)."""
         return output, batch.y
+
+
+class StepClassification(Classification):
+    """Cross-entropy and accuracy over the steps that count."""
+
+    def pairs(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits (N, n_classes) and labels (N,) of the N steps that count."""
+        return counted(output, batch.y_mask), counted(batch.y, batch.y_mask)
 
 
 class SequenceRegression(Objective):
@@ -61,15 +84,57 @@ class SequenceRegression(Objective):
 
     def pairs(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Predictions and targets at the steps that count, flattened, at least float32."""
-        target = batch.y
-        output = output.to(target.dtype)
-        if batch.y_mask is not None:
-            output, target = output[batch.y_mask], target[batch.y_mask]
-        return output.reshape(-1), target.reshape(-1)
+        prediction = counted(output.to(batch.y.dtype), batch.y_mask)
+        return prediction.reshape(-1), counted(batch.y, batch.y_mask).reshape(-1)
+
+
+class Scores(nn.Module):
+    """The metrics of one evaluation: over all examples, and over those of each group alone.
+
+    A group of which nothing was seen is left out.
+    """
+
+    def __init__(self, objective: Objective) -> None:
+        super().__init__()
+        self.objective = objective
+        self.overall = objective.metrics()
+        self.by_group: Any = nn.ModuleList(objective.metrics() for _ in objective.groups)
+        self.seen: Any = nn.ModuleList(SumMetric() for _ in objective.groups)
+
+    def update(self, output: Tensor, batch: Batch) -> None:
+        """Count in the outputs of one batch."""
+        self.overall.update(*self.objective.pairs(output, batch))
+        for index, (metrics, seen) in enumerate(zip(self.by_group, self.seen, strict=True)):
+            assert batch.group is not None, "a task with groups must say which one each example is in"
+            members = batch.group == index
+            prediction, target = self.objective.pairs(output[members], batch.select(members))
+            seen.update(len(target))
+            if len(target):
+                metrics.update(prediction, target)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Values by "<metric>" and "<metric>/<group>"."""
+        values = dict(self.overall.compute())
+        for group, metrics, seen in zip(self.objective.groups, self.by_group, self.seen, strict=True):
+            if seen.compute() > 0:
+                values |= {f"{name}/{group}": value for name, value in metrics.compute().items()}
+        return {name: torch.as_tensor(value) for name, value in values.items()}
+
+    def reset(self) -> None:
+        """Forget everything."""
+        for metrics in (self.overall, *self.by_group, *self.seen):
+            metrics.reset()
+
+
+def counted(values: Tensor, y_mask: Tensor | None) -> Tensor:
+    """(B, L, ...) -> (N, ...): the values at the steps where a target counts."""
+    return values.flatten(0, 1) if y_mask is None else values[y_mask]
 
 
 def make_objective(spec: TaskSpec) -> Objective:
     """The objective of a task."""
     if spec.output is OutputKind.REGRESS_SEQUENCE:
-        return SequenceRegression()
-    return Classification(spec.output_size)
+        return SequenceRegression(spec.groups)
+    if spec.output is OutputKind.CLASSIFY_STEPS:
+        return StepClassification(spec.output_size, spec.groups)
+    return Classification(spec.output_size, spec.groups)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lra_bench.building import build_task
 from lra_bench.config.compose import compose, to_yaml
 from lra_bench.config.identity import trial_folder
 from lra_bench.config.schema import Config
@@ -50,6 +51,20 @@ def plan(sweep: Sweep, extra: Sequence[str] = ()) -> list[Cell]:
             raise ConfigError(f"two cells of the sweep '{sweep.name}' are the same trial: {' '.join([*words, *extra])}")
         cells[cell.folder] = cell
     return list(cells.values())
+
+
+def require_data(cells: Sequence[Cell]) -> None:
+    """Make sure that the data of all cells are there before any of them is written or run.
+
+    Raises:
+        LraBenchError: data are not prepared; says which command to run.
+    """
+    seen = set()
+    for cell in cells:
+        what = repr((cell.config.task, cell.config.data_seed))
+        if what not in seen:
+            seen.add(what)
+            build_task(cell.config).require_data()
 
 
 def freeze(cell: Cell) -> None:

@@ -1,0 +1,195 @@
+"""Pathfinder images: two long snakes of paddles, short distractor snakes, two dots; are the dots on one snake?
+
+The procedure, and what was chosen where it leaves something open, is described in `pathfinder_drawing`, and details of
+growth in `pathfinder_growth`. NumPy and Pillow alone: usable without torch, Lightning or any trainer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lra_bench.tasks.pathfinder_drawing import Drawing, Point, draw_dots, grey_levels
+from lra_bench.tasks.pathfinder_growth import DEGREES, GrowingSnake, Occupancy, Stencils, stencils_of
+
+VERSION = 1
+"""Raised whenever the image of a seed changes."""
+
+
+@dataclass(frozen=True)
+class Snake:
+    """The paddles of one snake in order, in pixels (y, x), as drawn.
+
+    Attributes:
+        near: (n, 2) float64, the end of each paddle towards the snake's first tip.
+        far: (n, 2) float64, the other end. Whole pixels are the first near end, and all but the first far end.
+    """
+
+    near: NDArray[np.float64]
+    far: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What was drawn.
+
+    Attributes:
+        margin: of the paddles, in pixels.
+        targets: the two long snakes.
+        distractors: the short snakes, in the order of drawing.
+        origin_on: index of the target snake whose first tip, `near[0]`, has a dot.
+        terminal_on: index of the target snake whose last tip, `far[-1]`, has a dot.
+        dots: centres of these two dots.
+    """
+
+    margin: int
+    targets: tuple[Snake, Snake]
+    distractors: tuple[Snake, ...]
+    origin_on: int
+    terminal_on: int
+    dots: tuple[Point, Point]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image.
+
+    Attributes:
+        pixels: (R, R) uint8.
+        label: 1 if both dots lie on the same snake, else 0.
+        geometry: what was drawn.
+        drawing: with which parameters.
+    """
+
+    pixels: NDArray[np.uint8]
+    label: int
+    geometry: Geometry
+    drawing: Drawing
+
+
+def draw_samples(seed_words: Sequence[int], drawing: Drawing, first: int, count: int) -> list[Sample]:
+    """Samples first, ..., first + count - 1 of a seed. Sample i is a function of (seed_words, i) alone."""
+    return [draw_sample(np.random.default_rng([*seed_words, i]), drawing) for i in range(first, first + count)]
+
+
+def draw_sample(rng: np.random.Generator, drawing: Drawing) -> Sample:
+    """Draw one image; its label is a fair coin."""
+    label = int(rng.integers(2))
+    margin = drawing.margins[rng.integers(len(drawing.margins))]
+    stencils = stencils_of(drawing, margin)
+    occupancy, targets = _grow_targets(rng, stencils)
+    distractors = _grow_distractors(rng, stencils, occupancy)
+    origin_on = int(rng.integers(2))
+    terminal_on = origin_on if label else 1 - origin_on
+    dots = targets[origin_on].starts[0], targets[terminal_on].starts[-1]
+    snakes = _snake(targets[0]), _snake(targets[1])
+    geometry = Geometry(margin, snakes, tuple(map(_snake, distractors)), origin_on, terminal_on, dots)
+    layers = _ink(stencils, targets), _ink(stencils, distractors), draw_dots(drawing, dots)
+    return Sample(grey_levels(*layers, drawing), label, geometry, drawing)
+
+
+def _grow_targets(rng: np.random.Generator, stencils: Stencils) -> tuple[Occupancy, tuple[GrowingSnake, GrowingSnake]]:
+    """Try until two snakes have grown to full length, by turns."""
+    empty = Occupancy.empty(stencils)
+    while True:
+        snakes = _begin_targets(rng, stencils)
+        if snakes is None:
+            continue
+        occupancy = empty.copy()
+        turns = (snake for _ in range(stencils.drawing.contour_length - 1) for snake in snakes)
+        if all(snake.extend(rng, occupancy) for snake in turns):
+            # The last paddle of the first snake is never taken: so did the generator of 2019.
+            snakes[1].finish(occupancy)
+            return occupancy, snakes
+
+
+def _begin_targets(rng: np.random.Generator, stencils: Stencils) -> tuple[GrowingSnake, GrowingSnake] | None:
+    """The first paddles of the two targets: one near the middle, the other at the seed distance from it."""
+    first = _begin_near_middle(rng, stencils)
+    if first is None:
+        return None
+    distance = stencils.drawing.seed_distance
+    for _ in range(stencils.drawing.paddle_retries + 1):
+        degree = int(rng.integers(DEGREES))
+        around = np.radians(rng.integers(360))
+        y, x = first.starts[0]
+        tip = round(y + distance * np.sin(around)), round(x + distance * np.cos(around))
+        second = GrowingSnake.begin(stencils, degree, tip)
+        if second is not None:
+            return first, second
+    return None
+
+
+def _begin_near_middle(rng: np.random.Generator, stencils: Stencils) -> GrowingSnake | None:
+    """A first paddle that keeps off a border of twice the seed distance."""
+    border = 2 * stencils.drawing.seed_distance
+    for _ in range(stencils.drawing.paddle_retries + 1):
+        degree = int(rng.integers(DEGREES))
+        if degree not in stencils.covers:
+            return None
+        cover = np.array(stencils.covers[degree])
+        lowest = border - cover.min(axis=0)
+        highest = stencils.drawing.window - border - cover.max(axis=0)
+        if (lowest >= highest).any():
+            return None
+        y, x = rng.integers(lowest, highest).tolist()
+        snake = GrowingSnake.begin(stencils, degree, (y, x))
+        if snake is not None:
+            return snake
+    return None
+
+
+def _grow_distractors(rng: np.random.Generator, stencils: Stencils, occupancy: Occupancy) -> list[GrowingSnake]:
+    """Grow as many distractors as find room. A failed try leaves no trace."""
+    drawing = stencils.drawing
+    grown = []
+    for _ in range(drawing.distractors):
+        for _ in range(drawing.distractor_retries + 1):
+            snake = _begin_anywhere(rng, stencils, occupancy)
+            if snake is None:
+                continue
+            trial = occupancy.copy()
+            if all(snake.extend(rng, trial) for _ in range(drawing.distractor_length - 1)):
+                snake.finish(trial)
+                occupancy = trial
+                grown.append(snake)
+                break
+    return grown
+
+
+def _begin_anywhere(rng: np.random.Generator, stencils: Stencils, occupancy: Occupancy) -> GrowingSnake | None:
+    """A first paddle where there is room."""
+    for _ in range(stencils.drawing.paddle_retries + 1):
+        degree = int(rng.integers(DEGREES))
+        if degree not in stencils.covers:
+            return None
+        tips = occupancy.first_tips(stencils.covers[degree])
+        if not len(tips):
+            return None
+        snake = GrowingSnake.begin(stencils, degree, divmod(int(rng.choice(tips)), stencils.drawing.window))
+        if snake is not None:
+            return snake
+    return None
+
+
+def _snake(grown: GrowingSnake) -> Snake:
+    angles = np.array([direction.angle for direction in grown.directions])
+    along = grown.stencils.drawing.paddle_length * np.stack([np.sin(angles), np.cos(angles)], axis=1)
+    starts = np.array(grown.starts, float)
+    near, far = starts - along, starts.copy()
+    near[0], far[0] = starts[0], starts[0] + along[0]
+    return Snake(near, far)
+
+
+def _ink(stencils: Stencils, snakes: Sequence[GrowingSnake]) -> NDArray[np.uint8]:
+    """The paddles of some snakes (R, R) at contrast 1."""
+    border = stencils.border
+    canvas = np.zeros((stencils.stride, stencils.stride), np.uint8)
+    for snake in snakes:
+        for direction, (y, x) in zip(snake.directions, snake.starts, strict=True):
+            sprite = direction.paddle.ink
+            corner = border - len(sprite) // 2
+            patch = canvas[y + corner :, x + corner :][: len(sprite), : len(sprite)]
+            np.maximum(patch, sprite, out=patch)
+    return canvas[border:-border, border:-border]
