@@ -91,7 +91,13 @@ def _train_and_test(config: Config, folder: Path, outcome: Outcome, logger: Logg
     outcome.model = _model_info(config, net, task.spec.seq_len)
     outcome.task = outcome.task.model_copy(update={"fingerprint": task.fingerprint(), "baselines": task.baselines()})
     module = LitSequenceModel(
-        net, make_objective(task.spec), groups, config.optim, config.train.max_steps, config.train.compile
+        net,
+        make_objective(task.spec),
+        groups,
+        config.optim,
+        config.train.max_steps,
+        {"val": task.size(task.selects_on), "test": task.size("test")},
+        config.train.compile,
     )
     guard = Guard(config.train, task.spec)
     checkpointer = Checkpointer(folder / "checkpoints", task.spec)

@@ -25,11 +25,12 @@ FLOORS = "task_floors.json"
 def facts(name: str) -> list[tuple[str, str]]:
     """What the spec of a task says, and what trivial predictors reach, as (heading, text)."""
     spec = _task(name).spec
+    direction = "higher" if spec.higher_is_better else "lower"
     return [
         ("input", _input(spec)),
         ("output", _output(spec)),
         ("splits", f"{_count(spec.train_size)} / {spec.val_size:,} / {spec.test_size:,}"),
-        ("metric", f"{spec.metric}, {'higher' if spec.higher_is_better else 'lower'} is better; chance {spec.chance:g}"),
+        ("metric", f"{spec.metric}, {direction} is better; chance {spec.chance:g}"),
         ("baselines", _baselines(name, spec.metric)),
         ("source", spec.source),
         ("licence", spec.licence),
@@ -45,9 +46,9 @@ def page() -> str:
     """All shipped tasks as Markdown."""
     described = shipped_configs("task")
     parts = [
-        "# Tasks\n\nSplits are training, validation and test examples under the clean protocol. Baselines are measured on "
-        "the test split: the most frequent class, the most frequent class given the first token, and logistic "
-        "regression on how often each token occurs; those of `lds` and the recall tasks are named in their cards.",
+        "# Tasks\n\nSplits are training, validation and test examples under the clean protocol. Baselines are measured "
+        "on the test split. Of the prepared tasks they are the most frequent class, the most frequent class given the "
+        "first token, and logistic regression on how often each token or grey level occurs.",
         "![16 images of each class of Pathfinder at 32 and at 128 pixels](pathfinder.png)",
     ]
     for name in sorted(described):

@@ -1,8 +1,8 @@
 """What a Pathfinder image is drawn with: parameters, paddles, their masks, dots, the final grey levels.
 
-Pathfinder is due to Linsley et al. (arXiv 1805.08315) and Kim et al. (arXiv 1906.01558); LRA (arXiv 2011.04006) chose the
-parameters below. The procedure is that of the generator which LRA names, `snakes2.py` of drewlinsley/pathfinder in its
-2019 state, written anew.
+Pathfinder is due to Linsley et al. (arXiv 1805.08315) and Kim et al. (arXiv 1906.01558); LRA (arXiv 2011.04006) chose
+the parameters below. The procedure is that of the generator which LRA names, `snakes2.py` of drewlinsley/pathfinder in
+its 2019 state (ab9c130), written anew.
 
 Coordinates are (y, x) in pixels, angles in radians; direction a points along (sin a, cos a). Grey levels and masks are
 whole numbers from 0 to 255, as Pillow's Lanczos filter gives them.

@@ -1,14 +1,14 @@
 """How a Pathfinder snake grows, paddle by paddle, in a window that other snakes have partly taken.
 
 The procedure is that named in `pathfinder_drawing`. L is the length of a paddle and m its margin. The pivot of a paddle
-lies m before its near end; the next pivot lies L + 2 m further on, and the far end of the next paddle about L + m from it.
+lies m before its near end; the next pivot lies L + 2 m further on, and the far end of the next paddle about L + m off.
 
 Two details of the 2019 generator look like slips, but shape its images, and are kept. Both concern first paddles:
 
 - Room for one is sought one pixel down and right of where it is then drawn, for the full pixels of its mask only.
-- OpenCV's dilation gives minus infinity where the structuring element lies wholly outside the picture, and the generator
-  takes that for no room at all. So directions whose element misses a corner are never used: at 32 px first paddles have
-  31 of 360 directions, and most distractors fail.
+- OpenCV's dilation gives minus infinity where the structuring element lies wholly outside the picture, and the
+  generator takes that for no room at all. So directions whose element misses a corner are never used: at 32 px first
+  targets have 31 of 360 directions, and most distractors fail, so that an image has about one.
 """
 
 import math
@@ -74,6 +74,8 @@ class Stencils:
         candidates: offsets from a pivot to the far end of its paddle.
         directions: 360 whole degrees from -180 on, then those of the candidates.
         covers: for each whole degree that may be used, the offsets from the first tip that must be free.
+        middles: for each whole degree that the first target may begin with, the least and the greatest first tip; it
+            keeps off a border of twice the seed distance.
     """
 
     def __init__(self, drawing: Drawing, margin: int) -> None:
@@ -92,6 +94,8 @@ class Stencils:
         self.directions = degrees + others
         covers = {degree: self._cover(direction.paddle) for degree, direction in enumerate(degrees)}
         self.covers = {degree: cover for degree, cover in covers.items() if _meets_all_corners(cover)}
+        middles = {degree: self._middle(np.array(cover)) for degree, cover in self.covers.items()}
+        self.middles = {degree: (a, b) for degree, (a, b) in middles.items() if a[0] <= b[0] and a[1] <= b[1]}
 
     def flat(self, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
         """Flat indices (...,) of offsets (..., 2), relative to `reach` above and left of a point."""
@@ -126,6 +130,12 @@ class Stencils:
         offsets = np.argwhere(paddle.mask == 255) - len(paddle.mask) // 2 + 1
         within = np.abs(offsets).max(axis=1) <= self.drawing.paddle_length + self.margin
         return [(y, x) for y, x in offsets[within].tolist()]
+
+    def _middle(self, cover: NDArray[np.int64]) -> tuple[Point, Point]:
+        border = 2 * self.drawing.seed_distance
+        top, left = (border - cover.min(axis=0)).tolist()
+        bottom, right = (self.drawing.window - 1 - border - cover.max(axis=0)).tolist()
+        return (top, left), (bottom, right)
 
 
 def _meets_all_corners(cover: list[Point]) -> bool:

@@ -4,17 +4,22 @@ The procedure, and what was chosen where it leaves something open, is described 
 growth in `pathfinder_growth`. NumPy and Pillow alone: usable without torch, Lightning or any trainer.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
-from lra_bench.tasks.pathfinder_drawing import Drawing, Point, draw_dots, grey_levels
+from lra_bench.tasks.pathfinder_drawing import LRA, Drawing, Point, draw_dots, grey_levels
 from lra_bench.tasks.pathfinder_growth import DEGREES, GrowingSnake, Occupancy, Stencils, stencils_of
 
 VERSION = 1
 """Raised whenever the image of a seed changes."""
+PAPER = 255
+"""Grey level between the samples of a contact sheet."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,6 @@ class Geometry:
     """What was drawn.
 
     Attributes:
-        margin: of the paddles, in pixels.
         targets: the two long snakes.
         distractors: the short snakes, in the order of drawing.
         origin_on: index of the target snake whose first tip, `near[0]`, has a dot.
@@ -43,7 +47,6 @@ class Geometry:
         dots: centres of these two dots.
     """
 
-    margin: int
     targets: tuple[Snake, Snake]
     distractors: tuple[Snake, ...]
     origin_on: int
@@ -58,12 +61,14 @@ class Sample:
     Attributes:
         pixels: (R, R) uint8.
         label: 1 if both dots lie on the same snake, else 0.
+        margin: m of its paddles, in pixels.
         geometry: what was drawn.
         drawing: with which parameters.
     """
 
     pixels: NDArray[np.uint8]
     label: int
+    margin: int
     geometry: Geometry
     drawing: Drawing
 
@@ -84,9 +89,50 @@ def draw_sample(rng: np.random.Generator, drawing: Drawing) -> Sample:
     terminal_on = origin_on if label else 1 - origin_on
     dots = targets[origin_on].starts[0], targets[terminal_on].starts[-1]
     snakes = _snake(targets[0]), _snake(targets[1])
-    geometry = Geometry(margin, snakes, tuple(map(_snake, distractors)), origin_on, terminal_on, dots)
+    geometry = Geometry(snakes, tuple(map(_snake, distractors)), origin_on, terminal_on, dots)
     layers = _ink(stencils, targets), _ink(stencils, distractors), draw_dots(drawing, dots)
-    return Sample(grey_levels(*layers, drawing), label, geometry, drawing)
+    return Sample(grey_levels(*layers, drawing), label, margin, geometry, drawing)
+
+
+def metadata_line(drawing: Drawing, label: int, margin: int, batch: int, index: int) -> str:
+    """The line of image `index` of a batch in metadata/<batch>.npy, a text file in spite of its name.
+
+    Columns: folder, file, number, label, continuity, contour length, distractor length, paddle length, paddle
+    thickness, margin, number of paddle contrasts (`accumulate_meta` in snakes2.py of drewlinsley/pathfinder).
+    """
+    snakes = drawing.continuity, drawing.contour_length, drawing.distractor_length
+    paddles = drawing.paddle_length, drawing.paddle_thickness, margin, 1
+    return " ".join(map(str, (f"imgs/{batch}", f"sample_{index}.png", index, label, *snakes, *paddles)))
+
+
+def contact_sheet(
+    seed_words: Sequence[int], resolutions: Sequence[int] = (32, 128), per_class: int = 16, columns: int = 4
+) -> NDArray[np.uint8]:
+    """A labelled picture of the first samples of each class: a band for each resolution, a block for each class."""
+    bands = [_band(seed_words, resolution, per_class, columns) for resolution in resolutions]
+    width = max(band.shape[1] for band in bands)
+    return np.concatenate([np.pad(b, ((0, 0), (0, width - b.shape[1])), constant_values=PAPER) for b in bands])
+
+
+def _band(seed_words: Sequence[int], resolution: int, per_class: int, columns: int) -> NDArray[np.uint8]:
+    """Two blocks of samples of one resolution side by side, each under its title."""
+    names = {1: "connected", 0: "not connected"}
+    found: dict[int, list[NDArray[np.uint8]]] = {label: [] for label in names}
+    zoom, gap = max(1, 128 // resolution), 4
+    for index in count():
+        if all(len(pictures) >= per_class for pictures in found.values()):
+            break
+        (sample,) = draw_samples(seed_words, LRA[resolution], index, 1)
+        tile = np.kron(sample.pixels, np.ones((zoom, zoom), np.uint8))
+        found[sample.label].append(np.pad(tile, ((0, gap), (0, gap)), constant_values=PAPER))
+    blocks = []
+    for label, pictures in found.items():
+        rows = [np.concatenate(pictures[i : i + columns], axis=1) for i in range(0, per_class, columns)]
+        grid = np.concatenate(rows)
+        title = Image.new("L", (grid.shape[1], 20), PAPER)
+        ImageDraw.Draw(title).text((2, 4), f"{resolution} x {resolution}, {names[label]} (label {label})", fill=0)
+        blocks.append(np.pad(np.concatenate([np.asarray(title), grid]), ((4, 8), (8, 8)), constant_values=PAPER))
+    return np.concatenate(blocks, axis=1)
 
 
 def _grow_targets(rng: np.random.Generator, stencils: Stencils) -> tuple[Occupancy, tuple[GrowingSnake, GrowingSnake]]:
@@ -112,9 +158,9 @@ def _begin_targets(rng: np.random.Generator, stencils: Stencils) -> tuple[Growin
     distance = stencils.drawing.seed_distance
     for _ in range(stencils.drawing.paddle_retries + 1):
         degree = int(rng.integers(DEGREES))
-        around = np.radians(rng.integers(360))
+        around = int(rng.integers(DEGREES)) * math.pi / 180
         y, x = first.starts[0]
-        tip = round(y + distance * np.sin(around)), round(x + distance * np.cos(around))
+        tip = round(y + distance * math.sin(around)), round(x + distance * math.cos(around))
         second = GrowingSnake.begin(stencils, degree, tip)
         if second is not None:
             return first, second
@@ -122,19 +168,14 @@ def _begin_targets(rng: np.random.Generator, stencils: Stencils) -> tuple[Growin
 
 
 def _begin_near_middle(rng: np.random.Generator, stencils: Stencils) -> GrowingSnake | None:
-    """A first paddle that keeps off a border of twice the seed distance."""
-    border = 2 * stencils.drawing.seed_distance
+    """The first paddle of the first target."""
     for _ in range(stencils.drawing.paddle_retries + 1):
         degree = int(rng.integers(DEGREES))
-        if degree not in stencils.covers:
+        if degree not in stencils.middles:
             return None
-        cover = np.array(stencils.covers[degree])
-        lowest = border - cover.min(axis=0)
-        highest = stencils.drawing.window - border - cover.max(axis=0)
-        if (lowest >= highest).any():
-            return None
-        y, x = rng.integers(lowest, highest).tolist()
-        snake = GrowingSnake.begin(stencils, degree, (y, x))
+        (top, left), (bottom, right) = stencils.middles[degree]
+        tip = int(rng.integers(top, bottom + 1)), int(rng.integers(left, right + 1))
+        snake = GrowingSnake.begin(stencils, degree, tip)
         if snake is not None:
             return snake
     return None

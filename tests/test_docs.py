@@ -7,10 +7,24 @@ from pathlib import Path
 
 import pytest
 
+from tests import official
 from tests.conftest import TINY
 
 ROOT = Path(__file__).parent.parent
+REVIEWS = [
+    (part, label, rating, f"{part} {label}") for part in ("train", "test") for label, rating in (("pos", 9), ("neg", 1))
+]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+
+
+SMALL = (
+    "backbone.d_model=8",
+    "backbone.depth=1",
+    "train.global_batch_size=2",
+    "train.max_steps=2",
+    "train.val_every=2",
+)
+"""Overrides that make a trial on 1,000 steps and more take a moment."""
 
 
 def blocks(language: str) -> list[str]:
@@ -26,16 +40,25 @@ def test_every_lra_bench_command_runs_in_the_order_of_the_page(cli, folder, monk
     monkeypatch.syspath_prepend(folder)
     for text in blocks("python"):
         (folder / text.partition("\n")[0].removeprefix("# ")).write_text(text)
+    monkeypatch.setenv("LRA_BENCH_DATA_DIR", str(folder / "data"))
+    official.as_tar(folder / "aclImdb_v1.tar.gz", official.imdb(REVIEWS))
     seen = set()
     for _, *words in commands("lra-bench"):
-        kind = " ".join(words[:2]) if words[0] in ("sweep", "config", "check", "new") else words[0]
+        kind = " ".join(words[:2]) if words[0] in ("sweep", "config", "check", "new", "data") else words[0]
         short = kind in ("train", "sweep run", "sweep status", "config show") and "--help" not in words
-        cli(*words, *(TINY if short else ()))
+        cli(*words, *(SMALL if "task=listops" in words else TINY if short else ()))
         seen.add(kind)
     assert {
         "train",
         "check model",
         "new model",
+        "data prepare",
+        "data show",
+        "data status",
+        "data verify",
+        "data bundle",
+        "data unbundle",
+        "data export",
         "sweep run",
         "sweep status",
         "report",

@@ -99,7 +99,9 @@ def test_batches_are_what_the_contract_says(name):
     regresses = spec.output is OutputKind.REGRESS_SEQUENCE
     assert batch.x.dtype == batch.y.dtype == (torch.float32 if regresses else torch.int64)
     assert batch.group.tolist() == [0, 1, 2, 3] * 3
-    if not regresses:
+    if regresses:
+        assert (batch.x.shape[2], batch.y.shape[2]) == (spec.input_size, spec.output_size)
+    else:
         assert 0 <= batch.x.min() <= batch.x.max() < spec.input_size
         assert 0 <= batch.y.min() <= batch.y.max() < spec.output_size
     if batch.mask is None:
@@ -108,7 +110,8 @@ def test_batches_are_what_the_contract_says(name):
         lengths = [task.steps(level) for level in task.cfg.levels] * 3
         assert torch.equal(batch.mask, torch.arange(spec.seq_len) < torch.tensor(lengths).unsqueeze(1))
         assert max(lengths) == spec.seq_len
-        assert torch.all(batch.x[~batch.mask] == 0)
+        assert torch.all(batch.x[~batch.mask] == (0 if regresses else spec.pad_id))
+        assert regresses or not torch.any(batch.x[batch.mask] == spec.pad_id)
         assert not torch.any(batch.y_mask & ~batch.mask)
 
 
@@ -209,6 +212,7 @@ def test_baselines_are_measured(name):
     assert constant == pytest.approx({key: value.item() for key, value in scores.compute().items()}, rel=1e-4)
     assert constant[task.spec.metric] == pytest.approx(task.spec.chance, abs=0.03)
     assert task.spec.at_chance(constant[task.spec.metric])
+    assert not task.spec.at_chance(0.1 if name == "adding" else 0.2)
     assert ("unordered" in found) == (name not in ("adding", "induction_heads"))
 
 
@@ -296,8 +300,14 @@ def test_a_mistake_gets_one_clear_line(task, word, message):
     ],
 )
 def test_the_smallest_settings_work(task, fields):
-    batch = make(task, **fields).source("val").__getitems__(list(range(20)))
+    levels = len(fields.get(TASKS[task].Config.difficulty, range(4)))
+    batch = make(task, **fields, val_size=levels).source("val").__getitems__(list(range(levels)))
     assert batch.y_mask.any(1).all()
+
+
+@pytest.mark.parametrize(("name", "chance"), [("copying", 1 / 8), ("adding", 1 / 6), ("associative_recall", 1 / 64)])
+def test_chance_is_known(name, chance):
+    assert make(name).spec.chance == chance
 
 
 @every_task

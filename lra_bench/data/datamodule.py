@@ -105,6 +105,12 @@ class SequenceDataModule(ABC):
         """What a model reads, from what a source gives: sources may keep numbers as narrow as they are stored."""
         return batch
 
+    def size(self, split: Split) -> int:
+        """Examples of a validation or test split, as they are; the spec says how many the full set has."""
+        size = self.source(split).size
+        assert size is not None, "only training streams are endless"
+        return size
+
     def train_loader(self, start: int = 0) -> DataLoader[Batch]:
         """Endless batches from a step on."""
         source = self.source("train")
@@ -123,11 +129,10 @@ class SequenceDataModule(ABC):
         Raises:
             LraBenchError: fewer examples than processes.
         """
-        source = self.source(split)
-        assert source.size is not None
-        if source.size < ranks:
-            raise LraBenchError(f"the {split} split has {source.size} examples, too few for {ranks} processes")
-        first, end = source.size * rank // ranks, source.size * (rank + 1) // ranks
+        source, size = self.source(split), self.size(split)
+        if size < ranks:
+            raise LraBenchError(f"the {split} split has {size} examples, too few for {ranks} processes")
+        first, end = size * rank // ranks, size * (rank + 1) // ranks
         step = self.train.eval_batch_size
         batches = [list(range(start, min(start + step, end))) for start in range(first, end, step)]
         return DataLoader(source, batch_sampler=batches, collate_fn=_as_it_is, generator=torch.Generator())

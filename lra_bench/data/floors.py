@@ -72,9 +72,7 @@ def _bag_predictions(train: NDArray[Any], labels: NDArray[Any], test: NDArray[An
     return predictions
 
 
-def _summarised(
-    source: Source, indices: list[int]
-) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+def _summarised(source: Source, indices: list[int]) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
     """Square roots of token frequencies (N, features), the first token (N,), the label (N,)."""
     features, first, labels = [], [], []
     for start in range(0, len(indices), CHUNK):

@@ -25,10 +25,9 @@ NOT_COMPARED = ("optim.lr", "seed", "data_seed", *NOT_RESULT_RELEVANT)
 def aggregate(records: Iterable[RunRecord]) -> list[Board]:
     """Sort records into boards. Every trial is in exactly one cell of one board; their order does not matter.
 
-    Trials share a board if task, task version, task settings, origin and content of the data, metric, track and protocol
-    are the same. A trial that
-    failed before its task was built does not know the version; it joins the board that is otherwise the same, and
-    has one of its own if there are several or none.
+    Trials share a board if task, task version, task settings, origin and content of the data, metric, track and
+    protocol are the same. A trial that failed before its task was built does not know these; it joins the board that is
+    otherwise the same, and has one of its own if there are several or none.
 
     Raises:
         LraBenchError: there are no records; a record's config lacks the task's name, the model's name or a positive

@@ -1,5 +1,6 @@
 """The one LightningModule: any network, any objective."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from lightning import LightningModule
@@ -22,6 +23,7 @@ class LitSequenceModel(LightningModule):
         groups: parameters by learning rate and decay.
         optim: optimizer and schedule.
         max_steps: length of the schedule.
+        eval_sizes: examples of the validation ("val") and test ("test") data; every evaluation must see as many.
         compile_net: run the network through torch.compile; checkpoints stay those of the plain network.
     """
 
@@ -32,6 +34,7 @@ class LitSequenceModel(LightningModule):
         groups: list[ParameterGroup],
         optim: OptimConfig,
         max_steps: int,
+        eval_sizes: Mapping[str, int],
         compile_net: bool = False,
     ) -> None:
         super().__init__()
@@ -40,6 +43,7 @@ class LitSequenceModel(LightningModule):
         self.groups = groups
         self.optim = optim
         self.max_steps = max_steps
+        self.eval_sizes = eval_sizes
         self.val_scores = objective.scores()
         self.test_scores = objective.scores()
         if compile_net:
@@ -55,7 +59,7 @@ class LitSequenceModel(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Publish the validation metrics."""
-        self.log_dict({f"val/{k}": v for k, v in self._finish(self.val_scores).items()}, logger=False)
+        self._publish("val", self.val_scores)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Count one batch into the test metrics."""
@@ -63,7 +67,7 @@ class LitSequenceModel(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Publish the test metrics."""
-        self.log_dict({f"test/{k}": v for k, v in self._finish(self.test_scores).items()}, logger=False)
+        self._publish("test", self.test_scores)
 
     def configure_optimizers(self) -> Any:
         """Optimizer, and a schedule that moves every step."""
@@ -71,8 +75,9 @@ class LitSequenceModel(LightningModule):
         schedule = LambdaLR(optimizer, lr_factor(self.optim, self.max_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    @staticmethod
-    def _finish(scores: Scores) -> dict[str, Tensor]:
-        values = scores.compute()
+    def _publish(self, name: str, scores: Scores) -> None:
+        count, size = scores.count(), self.eval_sizes[name]
+        if count != size:
+            raise RuntimeError(f"{name}: {count} examples were evaluated, there are {size}")
+        self.log_dict({f"{name}/{metric}": value for metric, value in scores.compute().items()}, logger=False)
         scores.reset()
-        return values

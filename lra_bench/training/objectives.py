@@ -98,11 +98,13 @@ class Scores(nn.Module):
         super().__init__()
         self.objective = objective
         self.overall = objective.metrics()
+        self.examples = SumMetric()
         self.by_group: Any = nn.ModuleList(objective.metrics() for _ in objective.groups)
         self.seen: Any = nn.ModuleList(SumMetric() for _ in objective.groups)
 
     def update(self, output: Tensor, batch: Batch) -> None:
         """Count in the outputs of one batch."""
+        self.examples.update(len(batch.y))
         self.overall.update(*self.objective.pairs(output, batch))
         for index, (metrics, seen) in enumerate(zip(self.by_group, self.seen, strict=True)):
             assert batch.group is not None, "a task with groups must say which one each example is in"
@@ -120,9 +122,13 @@ class Scores(nn.Module):
                 values |= {f"{name}/{group}": value for name, value in metrics.compute().items()}
         return {name: torch.as_tensor(value) for name, value in values.items()}
 
+    def count(self) -> int:
+        """Examples seen, by all processes together."""
+        return int(self.examples.compute())
+
     def reset(self) -> None:
         """Forget everything."""
-        for metrics in (self.overall, *self.by_group, *self.seen):
+        for metrics in (self.overall, self.examples, *self.by_group, *self.seen):
             metrics.reset()
 
 
