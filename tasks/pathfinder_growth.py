@@ -198,8 +198,6 @@ class Occupancy:
         taken[:] = self.free.reshape(padded.shape)[inside, inside] <= 255 - OCCUPIED
         if 1 - np.count_nonzero(taken) / taken.size < LEAST_ROOM:
             return np.zeros(0, np.int64)
-        taken[[0, -1]] = True
-        taken[:, [0, -1]] = True
         blocked = np.zeros((window, window), bool)
         for dy, dx in cover:
             blocked |= padded[border + dy :, border + dx :][:window, :window]

@@ -10,10 +10,11 @@ import torch
 
 from lra_bench.building import build_task
 from lra_bench.config.compose import compose_task
+from lra_bench.config.files import shipped_configs
 from lra_bench.core.errors import LraBenchError
 from lra_bench.core.registry import TASKS
 from lra_bench.core.specs import InputKind, OutputKind
-from lra_bench.data.prepared import PreparedTask
+from lra_bench.data.prepared import Order, PreparedTask
 from tests.official_sets import CASES, Case
 
 each = pytest.mark.parametrize("case", CASES, ids=str)
@@ -32,16 +33,10 @@ def places(tmp_path_factory):
             made[case] = (folder / "store", case.source(folder / "source") if case.source else folder)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("LRA_BENCH_DATA_DIR", str(folder / "store"))
-                task_of(case).prepare(order_of(case, made[case][1]))
+                task_of(case).prepare(Order(str(made[case][1]) if case.source else None))
         return made[case][0]
 
     return place
-
-
-def order_of(case: Case, source: Path):
-    from lra_bench.data.prepared import Order
-
-    return Order(str(source) if case.source else None)
 
 
 def task_of(case: Case, *words: str) -> PreparedTask:
@@ -142,7 +137,7 @@ def other_settings(task: PreparedTask) -> list[list[str]]:
                 continue
             other = others[0]
         else:
-            other = (not value) if isinstance(value, bool) else value - 1 if field.name == "max_length" else value + 1
+            other = (not value) if isinstance(value, bool) else value - 1 if field.name in ("max_length", "seq_len") else value + 1
         found.append([f"task.{field.name}={str(other).lower() if isinstance(other, bool) else other}"])
     return found
 
@@ -170,14 +165,9 @@ def test_floors_are_measured_once(task):
 def test_the_official_files_give_the_same_set(task, case, tmp_path, monkeypatch):
     task.export(tmp_path)
     monkeypatch.setenv("LRA_BENCH_DATA_DIR", str(tmp_path / "store"))
-    official = [] if case.source else ["task.origin=official", "task.size=full"]
-    words = [word for word in case.words if not word.startswith("task.size")] if official else case.words
-    if case.task == "listops" and official:
-        words = (*words,)
-    again = build_task(compose_task(case.task, [*words, *official]))
+    words = case.words if case.source else ("task.origin=official",)
+    again = build_task(compose_task(case.task, words))
     assert isinstance(again, PreparedTask)
-    from lra_bench.data.prepared import Order
-
     again.prepare(Order(str(tmp_path)))
     for name in task.data.manifest.arrays:
         if name != "part":
@@ -192,19 +182,29 @@ def test_what_is_missing_names_the_command(case, tmp_path, monkeypatch):
         task.require_data()
 
 
+TINY = ("backbone.d_model=4", "backbone.depth=1", "train.max_steps=2", "train.val_every=2", "train.global_batch_size=2")
+RECIPES = [
+    pytest.param(case, recipe, marks=[pytest.mark.slow] if case.task == "pathx" else [], id=recipe)
+    for case in {
+        case.task: case for case in CASES if not case.words or case.words == ("task.origin=official",)
+    }.values()
+    for recipe in sorted(shipped_configs("recipe"))
+    if recipe.partition("/")[0] == case.task
+]
+
+
+@pytest.mark.parametrize(("case", "recipe"), RECIPES)
+def test_every_recipe_trains(task, case, recipe, cli):
+    heads = ["model.heads=2", "model.d_head=2"] if recipe.endswith("transformer") else []
+    blocks = ["model.d_state=8", "model.blocks=1"] if recipe.endswith("s5") else []
+    rate = ["optim.lr=0.001"] if recipe.endswith("lru") else []
+    cli("train", f"recipe={recipe}", *case.words, *TINY, *heads, *blocks, *rate, "optim.warmup_steps=1")
+    (record,) = Path("runs/train").glob("*/record.json")
+    assert '"track": "recipe"' in record.read_text()
+
+
 @each
 def test_a_model_trains_on_it(task, case, cli):
-    cli(
-        "train",
-        f"task={case.task}",
-        "model=s4d",
-        *case.words,
-        "model.d_state=4",
-        "backbone.d_model=4",
-        "backbone.depth=1",
-        "train.max_steps=2",
-        "train.val_every=2",
-        "train.global_batch_size=2",
-    )
+    cli("train", f"task={case.task}", "model=s4d", "model.d_state=4", *case.words, *TINY)
     (record,) = Path("runs/train").glob("*/record.json")
     assert f'"fingerprint": "{task.fingerprint()}"' in record.read_text()

@@ -53,7 +53,7 @@ class BackboneConfig:
         glu: a gated linear unit (Linear to 2 d, a * sigmoid(b)) after the activation.
         residual: add the block's input to its output.
         dropout: probability, after the activation and after the GLU.
-        pooling: over real time steps, for tasks that classify.
+        pooling: over real time steps, for tasks with one answer per sequence.
         causal: a mixer's output may depend on no later input; false lets mixers that can look ahead do so.
         directions: one; or run each mixer over the reversed sequence too, with the same weights (tied) or its own
             (separate), and add the two.
