@@ -23,16 +23,8 @@ from lra_bench.data.progress import track
 from lra_bench.data.shards import Arrays, ensure_shards, read_shard
 from lra_bench.data.splits import made_disjoint
 from lra_bench.data.store import SHARDS, content_hashes, save_array
-from lra_bench.tasks.listops_trees import (
-    WORDS,
-    Expressions,
-    Grammar,
-    concatenate,
-    draw_expressions,
-    evaluate,
-    read_tsv,
-    write_tsv,
-)
+from lra_bench.tasks.listops_language import WORDS, Expressions, concatenate, evaluate, read_tsv, write_tsv
+from lra_bench.tasks.listops_trees import Grammar, draw_expressions
 
 FULL = (96_000, 2_000, 2_000)
 FILES = ("basic_train.tsv", "basic_val.tsv", "basic_test.tsv")

@@ -148,7 +148,7 @@ class Pathfinder(PictureTask):
     def _draw(self, folder: Path, order: Order) -> Description:
         total, length = sum(self.sizes), self.side**2
         require_free_space(folder, 2 * total * length)
-        make = partial(_shard, [self.data_seed, self.VERSION, self.side], self.side, total)
+        make = partial(_shard, [self.data_seed, self.VERSION, self.side], self.side, SHARD, total)
         count = -(-total // SHARD)
         shards = ensure_shards(folder / SHARDS, range(count), make, order.jobs)
         drawn = list(track(shards, f"{self.cfg.name}, {SHARD} images each", count, "shards", order.show_progress))
@@ -222,10 +222,10 @@ class Path256(Pathfinder):
     side = 256
 
 
-def _shard(seed: list[int], side: int, total: int, number: int) -> Arrays:
+def _shard(seed: list[int], side: int, size: int, total: int, number: int) -> Arrays:
     """Draw the images of a shard."""
-    first = number * SHARD
-    samples = draw_samples(seed, LRA[side], first, min(SHARD, total - first))
+    first = number * size
+    samples = draw_samples(seed, LRA[side], first, min(size, total - first))
     return {
         "pixels": np.stack([sample.pixels.reshape(-1) for sample in samples]),
         "labels": np.array([sample.label for sample in samples], dtype=np.uint8),

@@ -18,6 +18,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from lra_bench.core.errors import LraBenchError
 from lra_bench.tasks.pathfinder_drawing import Drawing, Paddle, Point, disc, draw_paddle, reverse, step
 
 DEGREES = 360
@@ -46,7 +47,7 @@ class Direction:
         needed: (j,) uint8, how much must be free there.
         ahead: the q candidates for the next paddle that have a weight.
         turns: (q,) their weights, cos^2 of the turn times the continuity.
-        around: (discs, q) pixels within the margin of each, relative to the next pivot.
+        around: (d, q) the d pixels within the margin of each, relative to the next pivot.
     """
 
     angle: float
@@ -76,6 +77,9 @@ class Stencils:
         covers: for each whole degree that may be used, the offsets from the first tip that must be free.
         middles: for each whole degree that the first target may begin with, the least and the greatest first tip; it
             keeps off a border of twice the seed distance.
+
+    Raises:
+        LraBenchError: there is no room for a first target.
     """
 
     def __init__(self, drawing: Drawing, margin: int) -> None:
@@ -96,8 +100,10 @@ class Stencils:
         self.covers = {degree: cover for degree, cover in covers.items() if _meets_all_corners(cover)}
         middles = {degree: self._middle(np.array(cover)) for degree, cover in self.covers.items()}
         self.middles = {degree: (a, b) for degree, (a, b) in middles.items() if a[0] <= b[0] and a[1] <= b[1]}
+        if not self.middles:
+            raise LraBenchError("Pathfinder: no room for a first paddle; enlarge window or lessen seed_distance")
 
-    def flat(self, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _flat(self, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
         """Flat indices (...,) of offsets (..., 2), relative to `reach` above and left of a point."""
         return (offsets + self.reach) @ np.array([self.stride, 1])
 
@@ -113,13 +119,13 @@ class Stencils:
             angle=angle,
             advance=(distance * math.sin(angle), distance * math.cos(angle)),
             paddle=paddle,
-            masked=self.flat(np.argwhere(mask) - centre),
+            masked=self._flat(np.argwhere(mask) - centre),
             left=255 - mask[mask > 0],
-            full=self.flat(np.argwhere(collided > 0) - centre),
+            full=self._flat(np.argwhere(collided > 0) - centre),
             needed=collided[collided > 0].astype(np.uint8),
             ahead=ahead.tolist(),
             turns=turns[ahead],
-            around=self.flat(around),
+            around=self._flat(around),
         )
 
     def _weight(self, last: float, angle: float) -> float:
@@ -206,6 +212,8 @@ class Occupancy:
 
 class GrowingSnake:
     """A snake so far. The mask of its last paddle is not yet taken, so that the next one may begin beside it.
+
+    Hence two snakes that grow by turns sometimes cross, as those of the 2019 generator do.
 
     Attributes:
         stencils: tables.

@@ -4,10 +4,10 @@ The procedure, and what was chosen where it leaves something open, is described 
 growth in `pathfinder_growth`. NumPy and Pillow alone: usable without torch, Lightning or any trainer.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,7 +119,7 @@ def _band(seed_words: Sequence[int], resolution: int, per_class: int, columns: i
     names = {1: "connected", 0: "not connected"}
     found: dict[int, list[NDArray[np.uint8]]] = {label: [] for label in names}
     zoom, gap = max(1, 128 // resolution), 4
-    for index in count():
+    for index in itertools.count():
         if all(len(pictures) >= per_class for pictures in found.values()):
             break
         (sample,) = draw_samples(seed_words, LRA[resolution], index, 1)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lra_bench.tasks.listops_trees import Grammar, draw_expressions, to_source
+from lra_bench.tasks.listops_language import to_source
+from lra_bench.tasks.listops_trees import Grammar, draw_expressions
 from tests import official
 
 

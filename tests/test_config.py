@@ -80,6 +80,7 @@ def test_the_config_cannot_be_changed():
         (["optim.lr=nan"], "optim.lr must be positive"),
         (["task.seq_len=-1"], "task.seq_len must be at least 1, got -1"),
         (["task.seq_len=2.5"], "task.seq_len"),
+        (["task=copying", "task.delays=[a]"], "task.delays: .*elements of the wrong type"),
         (["task.spectrum=rael"], "task.spectrum.*real_marginal"),
         (["task.spectrum=complex_disc"], "task.symmetric must be false"),
         (["task.spectrum=complex_disc", "task.symmetric=false", "task.d_state=3"], "d_state must be even"),

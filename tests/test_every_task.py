@@ -1,6 +1,8 @@
 """What every prepared task keeps, whatever it is; a new one is tested by a line in `official_sets`."""
 
 import dataclasses
+import re
+import socket
 import typing
 from pathlib import Path
 
@@ -15,7 +17,9 @@ from lra_bench.core.errors import LraBenchError
 from lra_bench.core.registry import TASKS
 from lra_bench.core.specs import InputKind, OutputKind
 from lra_bench.data.prepared import Order, PreparedTask
-from tests.official_sets import CASES, Case
+from lra_bench.data.store import State, state_of
+from tests import official
+from tests.official_sets import CASES, Case, pictures
 
 each = pytest.mark.parametrize("case", CASES, ids=str)
 SPLITS = ("train", "val", "test")
@@ -137,7 +141,13 @@ def other_settings(task: PreparedTask) -> list[list[str]]:
                 continue
             other = others[0]
         else:
-            other = (not value) if isinstance(value, bool) else value - 1 if field.name in ("max_length", "seq_len") else value + 1
+            other = (
+                (not value)
+                if isinstance(value, bool)
+                else value - 1
+                if field.name in ("max_length", "seq_len")
+                else value + 1
+            )
         found.append([f"task.{field.name}={str(other).lower() if isinstance(other, bool) else other}"])
     return found
 
@@ -203,8 +213,42 @@ def test_every_recipe_trains(task, case, recipe, cli):
     assert '"track": "recipe"' in record.read_text()
 
 
+@pytest.mark.parametrize("attack", ["../../x", "/x", "link"])
+@pytest.mark.parametrize("case", [case for case in CASES if case.source and case.source is not pictures], ids=str)
+def test_a_hostile_archive_is_one_error_and_changes_nothing(case, attack, tmp_path, monkeypatch):
+    monkeypatch.setenv("LRA_BENCH_DATA_DIR", str(tmp_path / "in" / "store"))
+    folder = case.source(tmp_path / "source")
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    name = next(name for name in files if not re.search("README|vocab|unsup", name))
+    extra = []
+    if attack == "link":
+        del files[name]
+        extra = [official.link(name, "/etc/hostname")]
+    else:
+        files[attack] = b"harm"
+    (tmp_path / "in").mkdir()
+    archive = official.as_tar(tmp_path / "in" / "archive.tar.gz", files, extra)
+    with pytest.raises(LraBenchError, match=r"archive\.tar\.gz"):
+        task_of(case).prepare(Order(str(archive)))
+    assert not list(tmp_path.rglob("x"))
+    assert state_of(task_of(case).key())[0] is State.MISSING
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    """Any attempt to reach anything fails the test."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a prepared task needs no network")
+
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
 @each
-def test_a_model_trains_on_it(task, case, cli):
+@pytest.mark.usefixtures("no_network")
+def test_a_model_trains_on_it_without_a_network(task, case, cli):
     cli("train", f"task={case.task}", "model=s4d", "model.d_state=4", *case.words, *TINY)
     (record,) = Path("runs/train").glob("*/record.json")
     assert f'"fingerprint": "{task.fingerprint()}"' in record.read_text()

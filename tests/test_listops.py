@@ -7,7 +7,7 @@ from lra_bench.building import build_task
 from lra_bench.config.compose import compose_task
 from lra_bench.core.errors import LraBenchError
 from lra_bench.data.prepared import Order
-from lra_bench.tasks.listops_trees import evaluate
+from lra_bench.tasks.listops_language import evaluate
 from tests import official
 from tests.official_sets import expressions
 

@@ -14,18 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lra_bench.core.errors import ConfigError, LraBenchError
-from lra_bench.tasks.listops_trees import (
+from lra_bench.tasks.listops_language import (
     WORDS,
     Expressions,
-    Grammar,
     concatenate,
-    draw_expressions,
     evaluate,
     from_source,
     read_tsv,
     to_source,
     write_tsv,
 )
+from lra_bench.tasks.listops_trees import Grammar, draw_expressions
 
 REAL = Path(os.environ.get("LRA_BENCH_TEST_DATA", "nowhere")) / "listops_nangia2018_test_d20s.tsv.gz"
 MEANINGS = {

@@ -409,6 +409,8 @@ def test_impossible_parameters_are_refused():
         replace(LRA[32], padding=0)
     with pytest.raises(LraBenchError, match=r"paddle_thickness must be a multiple of .* 1/2, got 0.75"):
         replace(LRA[32], paddle_thickness=0.75)
+    with pytest.raises(LraBenchError, match="no room for a first paddle"):
+        stencils_of(replace(LRA[32], seed_distance=8), 1)
 
 
 def test_the_generator_needs_no_trainer():

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -147,7 +147,7 @@ def _merge(partial: _Partial, layers: list[Layer]) -> _Partial:
         try:
             values = cast(DictConfig, OmegaConf.merge(values, own))
         except OmegaConfBaseException as error:
-            raise ConfigError(_in_one_line(error, layer.source)) from error
+            raise ConfigError(_wrong_element(values, own, layer.source) or _in_one_line(error, layer.source)) from error
         sources.update(dict.fromkeys(_leaves(own), layer.source))
     return _Partial(values, sources)
 
@@ -258,6 +258,20 @@ def _leaves(node: Any, prefix: str = "") -> Iterator[str]:
             yield from _leaves(child, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}"
+
+
+def _wrong_element(values: DictConfig, own: DictConfig, source: str) -> str | None:
+    """The list with an element of the wrong type, which OmegaConf does not name."""
+    for key in _leaves(own):
+        value = OmegaConf.select(own, key)
+        single = OmegaConf.create()
+        OmegaConf.update(single, key, value)
+        try:
+            OmegaConf.merge(values, single)
+        except OmegaConfBaseException as error:
+            if error.full_key is None and isinstance(value, ListConfig):
+                return f"{key}: {value} has elements of the wrong type (in {source})"
+    return None
 
 
 def _in_one_line(error: OmegaConfBaseException, source: str) -> str:
