@@ -15,7 +15,7 @@ from lra_bench.core.errors import LraBenchError
 from lra_bench.core.settings import require
 from lra_bench.core.specs import InputKind, OutputKind, TaskSpec
 from lra_bench.data.datamodule import Source, Split
-from lra_bench.data.documents import END, PAD, UNKNOWN, Documents
+from lra_bench.data.documents import PAD, SPECIALS, Documents
 from lra_bench.data.manifest import Description
 from lra_bench.data.members import read_members
 from lra_bench.data.prepared import SIZES, DocumentSource, GeneratedConfig, Order, PreparedTask, Splits, fetched
@@ -90,7 +90,7 @@ class ListOps(PreparedTask):
             input=InputKind.TOKENS,
             output=OutputKind.CLASSIFY,
             seq_len=self.cfg.seq_len,
-            input_size=len(WORDS) + 3,
+            input_size=len(WORDS) + SPECIALS,
             output_size=10,
             metric="accuracy",
             higher_is_better=True,
@@ -134,10 +134,7 @@ class ListOps(PreparedTask):
     @cached_property
     def documents(self) -> Documents:
         """The expressions as ids."""
-        stored = np.arange(256)
-        return Documents.of(
-            self.data, "tokens", np.where(stored < len(WORDS), stored + 3, UNKNOWN), self.cfg.seq_len, END
-        )
+        return Documents.of_words(self.data, "tokens", self.cfg.seq_len, len(WORDS))
 
     def source(self, split: Split) -> Source:
         """The expressions of a split."""
@@ -145,7 +142,7 @@ class ListOps(PreparedTask):
 
     def words(self, ids: NDArray[Any]) -> str:
         """The expression without the parentheses of the official form."""
-        return " ".join(WORDS[index - 3] for index in ids.tolist() if index >= 3)
+        return " ".join(WORDS[index - SPECIALS] for index in ids.tolist() if index >= SPECIALS)
 
     def export(self, folder: Path) -> None:
         """listops-1000/basic_{train,val,test}.tsv, fully parenthesised."""

@@ -15,7 +15,7 @@ from lra_bench.core.errors import LraBenchError
 from lra_bench.core.settings import TaskConfig, require
 from lra_bench.core.specs import InputKind, OutputKind, TaskSpec
 from lra_bench.data.datamodule import Source, Split
-from lra_bench.data.documents import END, PAD, Documents, byte_table, character_table, read_characters, save_texts
+from lra_bench.data.documents import PAD, Documents, known_characters, read_characters, save_texts
 from lra_bench.data.manifest import Description
 from lra_bench.data.prepared import Order, PreparedTask, Splits, fetched
 from lra_bench.data.splits import Indices, without_content_of
@@ -156,9 +156,9 @@ class Retrieval(PreparedTask):
     def documents(self) -> Documents:
         """The distinct documents as ids."""
         if self.cfg.level == "byte":
-            return Documents.of(self.data, "bytes", byte_table(), self.cfg.seq_len)
-        table = character_table(self.data.array("character_counts"), 1, self.cfg.max_vocab)
-        return Documents.of(self.data, "ranks", table, self.cfg.seq_len, END)
+            return Documents.of_bytes(self.data, "bytes", self.cfg.seq_len)
+        known = known_characters(self.data.array("character_counts"), 1, self.cfg.max_vocab)
+        return Documents.of_words(self.data, "ranks", self.cfg.seq_len, known)
 
     def source(self, split: Split) -> Source:
         """The pairs of a split."""
@@ -175,7 +175,7 @@ class Retrieval(PreparedTask):
         target = folder / "tsv_data"
         target.mkdir(parents=True)
         (folder / "README.txt").write_text(README, encoding="utf-8")
-        texts = Documents.of(self.data, "bytes", byte_table(), self.cfg.seq_len)
+        texts = Documents.of_bytes(self.data, "bytes", self.cfg.seq_len)
         pairs = self.data.array("pairs")
         for name, part in PARTS.items():
             with (target / f"new_aan_pairs.{name}.tsv").open("wb") as file:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lra_bench.core.settings import TaskConfig, require
 from lra_bench.core.specs import InputKind, OutputKind, TaskSpec
 from lra_bench.data.datamodule import Source, Split
-from lra_bench.data.documents import END, PAD, Documents, byte_table, character_table, read_characters, save_texts
+from lra_bench.data.documents import PAD, Documents, known_characters, read_characters, save_texts
 from lra_bench.data.manifest import Description
 from lra_bench.data.prepared import DocumentSource, Order, PreparedTask, Splits, fetched
 from lra_bench.data.splits import carve, without_content_of
@@ -141,9 +141,9 @@ class Text(PreparedTask):
     def documents(self) -> Documents:
         """The reviews as ids."""
         if self.cfg.level == "byte":
-            return Documents.of(self.data, "bytes", byte_table(), self.cfg.seq_len)
-        table = character_table(self.data.array("character_counts"), self.cfg.min_freq, self.cfg.max_vocab)
-        return Documents.of(self.data, "ranks", table, self.cfg.seq_len, END)
+            return Documents.of_bytes(self.data, "bytes", self.cfg.seq_len)
+        known = known_characters(self.data.array("character_counts"), self.cfg.min_freq, self.cfg.max_vocab)
+        return Documents.of_words(self.data, "ranks", self.cfg.seq_len, known)
 
     def source(self, split: Split) -> Source:
         """The reviews of a split."""
@@ -157,7 +157,7 @@ class Text(PreparedTask):
 
     def export(self, folder: Path) -> None:
         """aclImdb/{train,test}/{pos,neg}/<id>_<rating>.txt; ratings are not kept, so 1 and 10 stand for the classes."""
-        texts = Documents.of(self.data, "bytes", byte_table(), self.cfg.seq_len)
+        texts = Documents.of_bytes(self.data, "bytes", self.cfg.seq_len)
         for part_name, part in PARTS.items():
             for label_name, label in LABELS.items():
                 target = folder / "aclImdb" / part_name / label_name

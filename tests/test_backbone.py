@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from lra_bench.core.batch import Batch
 from lra_bench.core.mixer import MixerConfig, SequenceMixer
@@ -201,3 +202,18 @@ def test_group_metrics_are_those_of_the_group_alone(spec, size):
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-6)
     assert set(alone([0])) == ({"mse", "nmse"} if spec.output is OutputKind.REGRESS_SEQUENCE else {"accuracy"})
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+def test_documents_of_a_pair_of_different_lengths_are_encoded_as_one_batch(norm):
+    spec = dataclasses.replace(SPEC, output=OutputKind.CLASSIFY_PAIR)
+    net = build(spec, norm=norm).train()
+    x, x2 = torch.randint(1, spec.input_size, (3, 5)), torch.randint(1, spec.input_size, (3, 7))
+    mask = torch.arange(5) < torch.tensor([[5], [2], [4]])
+    both = net._features(
+        torch.cat([F.pad(x * mask, (0, 2)), x2]), torch.cat([F.pad(mask, (0, 2)), torch.ones(3, 7) > 0])
+    )
+    first, second = both[:3], both[3:]
+    expected = net.head(torch.cat([first, second, first - second, first * second], dim=-1))
+    found = net(Batch(x * mask, torch.zeros(3, dtype=torch.int64), mask, None, x2, None))
+    assert torch.allclose(found, expected, atol=1e-6)

@@ -25,9 +25,7 @@ from lra_bench.data.documents import (
     RARE,
     UNKNOWN,
     Documents,
-    byte_table,
-    character_table,
-    narrow,
+    known_characters,
     read_characters,
     save_texts,
 )
@@ -404,26 +402,27 @@ def test_equal_rows_have_equal_hashes_and_different_ones_do_not():
 @given(
     rows=st.lists(st.binary(max_size=12), min_size=1, max_size=12),
     limit=st.integers(1, 14),
-    end=st.none() | st.integers(1, 300),
-    table=st.lists(st.integers(1, 300), min_size=256, max_size=256) | st.just(list(range(256))),
+    end=st.none() | st.integers(1, 200),
+    shift=st.integers(1, 3),
+    cut=st.integers(1, 256) | st.integers(252, 256),
     data=st.data(),
 )
-def test_gathering_is_what_a_slow_loop_does(rows, limit, end, table, data):
+def test_gathering_is_what_a_slow_loop_does(rows, limit, end, shift, cut, data):
     values = np.frombuffer(b"".join(rows), dtype=np.uint8)
     offsets = np.cumsum([0, *map(len, rows)])
-    ids_of = narrow(np.array([*table[:-1], max(table[-1], end or 0)]))
-    documents = Documents(values, offsets, ids_of, limit, end)
+    documents = Documents(values, offsets, limit, shift, cut, end)
     chosen = data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=1, max_size=15))
     ids, mask = documents.gather(np.array(chosen))
     expected = []
     for row in chosen:
-        kept = [int(ids_of[value]) for value in rows[row][: limit - (end is not None)]]
+        kept = [value + shift if value < cut else UNKNOWN for value in rows[row][: limit - (end is not None)]]
         expected.append(kept if end is None else [*kept, end])
+        assert documents.ids(row).tolist() == expected[-1]
     longest = max(map(len, expected))
     assert ids.shape == mask.shape == (len(chosen), longest)
     assert ids.tolist() == [row + [0] * (longest - len(row)) for row in expected]
     assert mask.tolist() == [[True] * len(row) + [False] * (longest - len(row)) for row in expected]
-    assert ids.dtype == (torch.uint8 if ids_of.max() <= 255 else torch.int16)
+    assert ids.dtype == (torch.uint8 if cut + shift <= 256 else torch.int16)
 
 
 def stored_texts(folder: Path, texts: list[str], counted: list[str]) -> tuple[PreparedSet, dict[str, int]]:
@@ -432,8 +431,8 @@ def stored_texts(folder: Path, texts: list[str], counted: list[str]) -> tuple[Pr
 
 
 def read_back(data: PreparedSet, row: int, min_freq: int, max_vocab: int) -> str:
-    table = character_table(data.array("character_counts"), min_freq, max_vocab)
-    ids, mask = Documents.of(data, "ranks", table, 10**6, END).gather(np.array([row]))
+    known = known_characters(data.array("character_counts"), min_freq, max_vocab)
+    ids, mask = Documents.of_words(data, "ranks", 10**6, known).gather(np.array([row]))
     assert mask.all()
     assert ids[0, -1] == END
     return read_characters(ids[0].numpy(), data.array("characters"))
@@ -446,7 +445,7 @@ def test_texts_come_back_but_for_rare_characters(tmp_path_factory, texts, min_fr
     by_frequency = sorted(Counter("".join(texts)).items(), key=lambda item: (-item[1], item[0]))
     assert list(counts.items()) == by_frequency
     for row, text in enumerate(texts):
-        assert Documents.of(data, "bytes", byte_table(), 10**6).row(row).tobytes().decode() == text
+        assert Documents.of_bytes(data, "bytes", 10**6).row(row).tobytes().decode() == text
         known = {character for character, count in counts.items() if count >= min_freq}
         expected = "".join(character if character in known else "\ufffd" for character in text)
         assert read_back(data, row, min_freq, 258) == expected
@@ -458,7 +457,7 @@ def test_every_plane_of_unicode_is_kept(tmp_path):
     )
     data, _ = stored_texts(tmp_path, [text], [text])
     assert read_back(data, 0, 1, 258) == text
-    ids, _ = Documents.of(data, "bytes", byte_table(), 10**6).gather(np.array([0]))
+    ids, _ = Documents.of_bytes(data, "bytes", 10**6).gather(np.array([0]))
     assert bytes((ids[0] - 1).tolist()) == text.encode()
 
 
@@ -466,11 +465,9 @@ def test_a_vocabulary_is_the_most_frequent_characters(tmp_path):
     many = "".join(chr(0x4E00 + place) * (400 - place) for place in range(300))
     data, counts = stored_texts(tmp_path, [many, "unseen"], [many])
     assert len(counts) == 300
-    table = character_table(data.array("character_counts"), 1, 258)
-    assert table.tolist() == [*range(3, 258), UNKNOWN]
-    assert character_table(data.array("character_counts"), 1, 20).tolist() == [*range(3, 20), *[UNKNOWN] * 239]
-    assert character_table(data.array("character_counts"), 399, 258).tolist() == [3, 4, *[UNKNOWN] * 254]
-    assert (Documents.of(data, "ranks", table, 99).row(1) == RARE).all()
+    known = [known_characters(data.array("character_counts"), *limits) for limits in ((1, 258), (1, 20), (399, 258))]
+    assert known == [255, 17, 2]
+    assert (Documents.of_words(data, "ranks", 99, 255).row(1) == RARE).all()
     assert read_back(data, 1, 1, 258) == "\ufffd" * 6
     short = read_back(data, 0, 1, 258)
     assert short[:400] == chr(0x4E00) * 400

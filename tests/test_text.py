@@ -7,7 +7,7 @@ import pytest
 from lra_bench.building import build_task
 from lra_bench.config.compose import compose_task
 from lra_bench.core.errors import LraBenchError
-from lra_bench.data.documents import UNKNOWN
+from lra_bench.data.documents import END, UNKNOWN
 from lra_bench.data.prepared import Order
 from lra_bench.tasks.text import Text
 from tests import official
@@ -106,12 +106,10 @@ def test_words_are_the_review(tmp_path):
 
 def test_rare_characters_are_unknown_and_the_most_frequent_come_first(tmp_path):
     made = prepared(folder_of(tmp_path / "f", [*BOTH, ("train", "pos", 9, "aaaaab")]), "task.min_freq=2")
-    table = made.documents.table
-    assert table[0] == 3
     counts = made.data.array("character_counts")
     assert (np.diff(counts.astype(int)) <= 0).all()
-    assert (table[: len(counts)][counts < 2] == UNKNOWN).all()
-    assert (table[: len(counts)][counts >= 2] == np.arange((counts >= 2).sum()) + 3).all()
+    seen = np.concatenate([made.documents.ids(int(row)) for row in range(len(made.data.labels))])
+    assert set(seen.tolist()) == {UNKNOWN, END, *range(3, 3 + (counts >= 2).sum())}
 
 
 def test_sequences_end_with_the_end_and_are_cut(tmp_path):
@@ -150,4 +148,4 @@ def test_the_real_reviews_have_the_known_counts():
     assert [facts[part]["characters, mean"] for part in ("train", "test")] == [1325.07, 1293.79]
     assert [facts[part]["distinct"] for part in ("train", "test")] == [24_904, 24_801]
     assert [facts[part]["more than 4,095 characters"] for part in ("train", "test")] == [727, 668]
-    assert made.documents.table.max() == 133
+    assert made.documents.cut + 3 == 134

@@ -9,7 +9,7 @@ import numpy as np
 from lra_bench.core.errors import LraBenchError
 from lra_bench.core.specs import InputKind, OutputKind, TaskSpec
 from lra_bench.data.datamodule import Source, Split
-from lra_bench.data.documents import Documents, byte_table, save_rows
+from lra_bench.data.documents import Documents, save_rows
 from lra_bench.data.manifest import Description
 from lra_bench.data.pictures import PictureSource
 from lra_bench.data.prepared import DocumentSource, GeneratedConfig, Order, PreparedTask, Splits
@@ -87,7 +87,7 @@ class Toy(PreparedTask):
         return Splits(train, test if self.protocol == "legacy" else val, test)
 
     def source(self, split: Split) -> Source:
-        documents = Documents.of(self.data, "rows", byte_table(), toy_shards.LENGTH)
+        documents = Documents.of_bytes(self.data, "rows", toy_shards.LENGTH)
         return DocumentSource(documents, self.data.labels, self.rows(split))
 
     def words(self, ids: np.ndarray) -> str:

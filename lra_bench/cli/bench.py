@@ -22,13 +22,14 @@ def bench() -> None:
 Examples:
   lra-bench bench data
   lra-bench bench data text image --seconds 3
+  lra-bench bench data pathx task.size=small
 """
 )
-@click.argument("tasks", nargs=-1, metavar="[TASK]...")
+@click.argument("words", nargs=-1, metavar="[TASK]... [KEY=VALUE]...")
 @click.option("--batch", type=click.IntRange(min=1), default=64, show_default=True, help="Examples per batch.")
 @click.option("--seconds", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Spent on each figure.")
 @click.option("--step/--no-step", default=True, help="Time a training step of S4D too, at its recipe's size.")
-def data(tasks: tuple[str, ...], batch: int, seconds: float, step: bool) -> None:
+def data(words: tuple[str, ...], batch: int, seconds: float, step: bool) -> None:
     """Training batches per second of each task that is ready, one process, no workers, everything on the CPU.
 
     Beside it an ordinary item-by-item data set over the same arrays with torch's default collate, and which share of an
@@ -41,9 +42,11 @@ def data(tasks: tuple[str, ...], batch: int, seconds: float, step: bool) -> None
     from lra_bench.core.registry import TASKS
     from lra_bench.data.throughput import measure
 
+    tasks = [word for word in words if "=" not in word]
+    overrides = [word for word in words if "=" in word]
     rows = []
     for name in tasks or TASKS.entries():
-        task = build_task(compose_task(name, [f"train.global_batch_size={batch}"]))
+        task = build_task(compose_task(name, [*overrides, f"train.global_batch_size={batch}"]))
         try:
             task.require_data()
         except LraBenchError:
@@ -52,7 +55,7 @@ def data(tasks: tuple[str, ...], batch: int, seconds: float, step: bool) -> None
             rows.append([name, "not prepared", *[""] * 5])
             continue
         speed = measure(task, seconds)
-        rows.append([name, *_figures(speed, _step_seconds(name) if step else None)])
+        rows.append([name, *_figures(speed, _step_seconds(name, overrides) if step else None)])
     headers = ["task", "examples/s", "decoded too", "one by one", "ratio", "S4D step, ms/example", "loader's share"]
     print_table(headers, rows)
 
@@ -61,17 +64,17 @@ def _figures(speed: "Throughput", step: float | None) -> list[str]:
     shown = [f"{speed.loader:,.0f}", f"{speed.decoded:,.0f}", f"{speed.item_by_item:,.0f}", f"{speed.ratio:.1f}"]
     if step is None:
         return [*shown, "", ""]
-    return [*shown, f"{1000 * step:,.1f}", f"{100 / speed.loader / step:.2f} %"]
+    return [*shown, f"{1000 * step:,.1f}", f"{100 / speed.loader / step:.2g} %"]
 
 
-def _step_seconds(task: str) -> float:
+def _step_seconds(task: str, overrides: list[str]) -> float:
     """Seconds per example of a forward and backward pass of S4D, in its recipe's size where there is one."""
     import time
 
     from lra_bench.building import build_net, build_task
     from lra_bench.training.objectives import make_objective
 
-    config = _s4d(task)
+    config = _s4d(task, overrides)
     built = build_task(config)
     size = max(1, STEPS // built.spec.seq_len)
     batch = built.decode(built.source("train").__getitems__(list(range(size))))
@@ -85,9 +88,9 @@ def _step_seconds(task: str) -> float:
     return min(times) / size
 
 
-def _s4d(task: str) -> "Config":
+def _s4d(task: str, overrides: list[str]) -> "Config":
     from lra_bench.config.compose import compose
     from lra_bench.config.files import shipped_configs
 
     recipe = [f"recipe={task}/s4d"] if f"{task}/s4d" in shipped_configs("recipe") else []
-    return compose([f"task={task}", "model=s4d", *recipe]).config
+    return compose([f"task={task}", "model=s4d", *recipe, *overrides]).config

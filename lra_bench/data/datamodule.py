@@ -163,15 +163,21 @@ class StepSampler(Sampler[list[int]]):
         position = self.start * self.batch_size
         while True:
             positions = range(position, position + self.batch_size)
-            yield list(positions) if self.size is None else [self._example_at(p, self.size) for p in positions]
+            yield list(positions) if self.size is None else self._examples_at(positions, self.size)
             position += self.batch_size
 
-    def _example_at(self, position: int, size: int) -> int:
-        number, offset = divmod(position, size)
-        if number != self._pass:
-            self._pass = number
-            self._order = np.random.default_rng([self.seed, number]).permutation(size)
-        return int(self._order[offset])
+    def _examples_at(self, positions: range, size: int) -> list[int]:
+        """Examples at positions of the concatenated passes."""
+        found: list[int] = []
+        while positions:
+            number, offset = divmod(positions.start, size)
+            if number != self._pass:
+                self._pass = number
+                self._order = np.random.default_rng([self.seed, number]).permutation(size)
+            some = self._order[offset : offset + len(positions)].tolist()
+            found += some
+            positions = positions[len(some) :]
+        return found
 
 
 class ResumableLoader(DataLoader[Batch]):

@@ -15,6 +15,10 @@ from lra_bench.data.store import PreparedSet, save_array
 PAD, UNKNOWN, END = 0, 1, 2
 """Ids of padding, of rare characters, and of the end, in S4's order (state-spaces/s4, src/dataloaders/lra.py)."""
 
+SPECIALS = 3
+LEVELS = 256
+"""Numbers that a byte can hold."""
+
 RARE = 255
 """Rank stored for any character beyond the 255 most frequent ones."""
 
@@ -23,49 +27,80 @@ CODE_POINTS = 0x110000
 
 @dataclass(frozen=True)
 class Documents:
-    """Rows of small numbers, and the ids a model reads for them.
+    """Rows of small numbers, and the ids a model reads for them: s + shift for the number s below cut, else `UNKNOWN`.
 
     Attributes:
         values: (total,) uint8, all rows end to end.
         offsets: (N + 1,) int64, where each row begins.
-        table: (256,) id of each stored number.
         limit: steps of the longest row given out, the end included.
+        shift: 1 for bytes (LRA's ByteTextEncoder), `SPECIALS` for numbered words.
+        cut: how many of the numbers have an id of their own.
         end: id put behind each row, or None.
     """
 
     values: NDArray[np.uint8]
     offsets: NDArray[np.int64]
-    table: NDArray[Any]
     limit: int
+    shift: int
+    cut: int = LEVELS
     end: int | None = None
 
     @classmethod
-    def of(cls, data: PreparedSet, name: str, table: NDArray[Any], limit: int, end: int | None = None) -> "Documents":
-        """Those that `save_rows` wrote under a name."""
-        return cls(data.array(name), np.array(data.array(f"{name}_offsets")), narrow(table), limit, end)
+    def of_bytes(cls, data: PreparedSet, name: str, limit: int) -> "Documents":
+        """Those that `save_rows` wrote under a name, as bytes without an end."""
+        return cls(data.array(name), np.array(data.array(f"{name}_offsets")), limit, shift=1)
+
+    @classmethod
+    def of_words(cls, data: PreparedSet, name: str, limit: int, cut: int) -> "Documents":
+        """Those that `save_rows` wrote under a name, as numbered words with an end."""
+        offsets = np.array(data.array(f"{name}_offsets"))
+        return cls(data.array(name), offsets, limit, SPECIALS, cut, END)
 
     def gather(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Ids (B, L) of the table's type, padded on the right with 0, and the mask (B, L); L is the longest row's."""
+        """Ids (B, L), uint8 or int16, padded on the right with 0, and the mask (B, L); L is the longest row's."""
         starts = self.offsets[rows]
-        room = self.limit - (self.end is not None)
-        counts = np.minimum(self.offsets[rows + 1] - starts, room)
+        counts = np.minimum(self.offsets[rows + 1] - starts, self._room)
         lengths = counts + (self.end is not None)
-        ids = np.zeros((len(rows), int(lengths.max())), dtype=self.table.dtype)
+        steps = np.arange(int(lengths.max()), dtype=np.int32)
+        ids = np.zeros((len(rows), len(steps)), dtype=self._dtype)
         for row, start, count in zip(ids, starts.tolist(), counts.tolist(), strict=True):
-            self.table.take(self.values[start : start + count], out=row[:count], mode="clip")
+            row[:count] = self.values[start : start + count]
+        self._number(ids)
+        mask = steps < lengths[:, None].astype(np.int32)
+        ids *= mask
         if self.end is not None:
             ids[np.arange(len(rows)), counts] = self.end
-        mask = np.arange(ids.shape[1]) < lengths[:, None]
         return torch.from_numpy(ids), torch.from_numpy(mask)
 
     def row(self, index: int) -> NDArray[np.uint8]:
         """The stored numbers of one row, uncut."""
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
+    def ids(self, index: int) -> NDArray[np.int64]:
+        """Ids of one row, cut, with its end."""
+        ids = self.row(index)[: self._room].astype(np.int64)
+        self._number(ids)
+        return ids if self.end is None else np.append(ids, self.end)
 
-def narrow(table: NDArray[Any]) -> NDArray[Any]:
-    """The table in the smallest type that torch computes with."""
-    return table.astype(np.uint8 if table.max() <= 255 else np.int16)
+    @property
+    def _room(self) -> int:
+        """Stored numbers that fit."""
+        return self.limit - (self.end is not None)
+
+    @property
+    def _dtype(self) -> type[np.uint8] | type[np.int16]:
+        """The smallest type that holds all ids and that torch computes with."""
+        return np.uint8 if self.cut + self.shift <= LEVELS else np.int16
+
+    def _number(self, stored: NDArray[Any]) -> None:
+        """Turn stored numbers into ids, in place; by arithmetic, since a masked write takes ten times as long."""
+        if self.cut == LEVELS:
+            stored += self.shift
+            return
+        known = stored < self.cut
+        stored += self.shift
+        stored *= known
+        stored += ~known  # UNKNOWN is 1
 
 
 def save_rows(folder: Path, name: str, rows: Sequence[bytes]) -> None:
@@ -78,7 +113,7 @@ def save_texts(folder: Path, texts: Sequence[str], counted: Sequence[str]) -> di
     """Write texts as UTF-8 bytes (`bytes`) and as ranks of their characters by frequency (`ranks`).
 
     Neither these nor `characters` (code points by rank) and `character_counts` depend on a smallest frequency, which is
-    chosen later, by `character_table`.
+    chosen later, by `known_characters`.
 
     Args:
         folder: of the set.
@@ -101,20 +136,13 @@ def save_texts(folder: Path, texts: Sequence[str], counted: Sequence[str]) -> di
     return {chr(point): int(counts[point]) for point in by_rank}
 
 
-def byte_table() -> NDArray[Any]:
-    """Id of each byte, as in LRA's ByteTextEncoder: byte + 1, so that 0 is padding."""
-    return np.arange(1, 257)
-
-
-def character_table(counts: NDArray[np.int64], min_freq: int, max_vocab: int) -> NDArray[Any]:
-    """Id of each rank: specials first, then characters by frequency; rarer ones are `UNKNOWN`."""
-    kept = min(int((counts >= min_freq).sum()), max_vocab - 3, RARE)
-    ranks = np.arange(256)
-    return np.where(ranks < kept, ranks + 3, UNKNOWN)
+def known_characters(counts: NDArray[np.int64], min_freq: int, max_vocab: int) -> int:
+    """How many ranks have an id of their own, given the counts by rank, and the room for ids, specials included."""
+    return min(int((counts >= min_freq).sum()), max_vocab - SPECIALS, RARE)
 
 
 def read_characters(ids: NDArray[Any], characters: NDArray[np.uint32]) -> str:
-    """The text of ids made with a `character_table`; what is unknown becomes a replacement character."""
+    """The text of ids of ranks; what is unknown becomes a replacement character."""
     letters = ["", "\N{REPLACEMENT CHARACTER}", "", *map(chr, characters.tolist())]
     return "".join(letters[int(index)] for index in ids)
 

@@ -1,9 +1,9 @@
 """How fast batches come, beside what an ordinary item-by-item data set over the same arrays would do."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import cycle, islice
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -69,10 +69,7 @@ class ItemByItem(Dataset[tuple[Tensor, ...]]):
         return tuple(self._whole(part[0]) for part in single if part is not None)
 
     def _padded(self, documents: Documents, row: int) -> tuple[Tensor, Tensor]:
-        room = documents.limit - (documents.end is not None)
-        ids = documents.table[documents.row(row)[:room]].astype(np.int64)
-        if documents.end is not None:
-            ids = np.append(ids, documents.end)
+        ids = documents.ids(row)
         x = torch.zeros(self.length, dtype=torch.int64)
         x[: len(ids)] = torch.from_numpy(ids)
         return x, torch.arange(self.length) < len(ids)
@@ -101,8 +98,13 @@ def measure(task: SequenceDataModule, seconds: float) -> Throughput:
     return Throughput(
         loader=size / _seconds_each(task.train_loader(), seconds, lambda batch: batch),
         decoded=size / _seconds_each(task.train_loader(), seconds, task.decode),
-        item_by_item=size / _seconds_each(cycle(one_by_one), seconds, lambda batch: batch),
+        item_by_item=size / _seconds_each(_endless(one_by_one), seconds, lambda batch: batch),
     )
+
+
+def _endless(loader: DataLoader[Any]) -> Iterator[Any]:
+    while True:
+        yield from loader
 
 
 def _seconds_each(batches: Iterable[Any], seconds: float, use: Callable[[Any], Any]) -> float:

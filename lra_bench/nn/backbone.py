@@ -96,11 +96,11 @@ class Backbone(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, output_size), logits of whole sequences; or (B, L, output_size), logits or values at each step."""
-        features = self._features(batch.x, batch.mask)
         if self.output is OutputKind.CLASSIFY_PAIR:
-            assert batch.x2 is not None, "a pair task must give x2"
-            second = self._features(batch.x2, batch.mask2)
-            features = torch.cat([features, second, features - second, features * second], dim=-1)
+            first, second = self._features(*stacked(batch)).chunk(2)
+            features = torch.cat([first, second, first - second, first * second], dim=-1)
+        else:
+            features = self._features(batch.x, batch.mask)
         output: Tensor = self.head(features)
         return output
 
@@ -111,6 +111,22 @@ class Backbone(nn.Module):
             x = block(x, mask)
         x = self.final_norm(x, mask)
         return x if self.output.per_step else pool(x, mask, self.pooling)
+
+
+def stacked(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Both documents of each pair as one batch, all firsts before all seconds, and the mask.
+
+    One pass over both is what S4 does (state-spaces/s4, src/dataloaders/lra.py), so batch statistics are joint.
+    """
+    assert batch.x2 is not None, "a pair task must give x2"
+    length = max(batch.x.shape[1], batch.x2.shape[1])
+    documents, masks = [], []
+    for x, mask in ((batch.x, batch.mask), (batch.x2, batch.mask2)):
+        missing = length - x.shape[1]
+        real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device) if mask is None else mask
+        documents.append(F.pad(x, (0, 0) * (x.ndim - 2) + (0, missing)))
+        masks.append(F.pad(real, (0, missing)))
+    return torch.cat(documents), torch.cat(masks)
 
 
 def _encoder(spec: TaskSpec, width: int) -> nn.Module:
