@@ -46,9 +46,10 @@ def page() -> str:
     """All shipped tasks as Markdown."""
     described = shipped_configs("task")
     parts = [
-        "# Tasks\n\nSplits are training, validation and test examples under the clean protocol, before duplicates are left "
-        "out. Baselines are measured on the test split. Of the prepared tasks they are the most frequent class, the most frequent class given the "
-        "first token, and logistic regression on how often each token or grey level occurs.",
+        "# Tasks\n\nSplits are training, validation and test examples under the clean protocol, before duplicates are "
+        "left out. Baselines are measured on the test split. Of the prepared tasks they are the most frequent class, "
+        "the most frequent class given the first token, and logistic regression on how often each token or grey level "
+        "occurs.",
         "![16 images of each class of Pathfinder at 32 and at 128 pixels](pathfinder.png)",
     ]
     for name in sorted(described):
