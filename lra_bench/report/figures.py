@@ -123,8 +123,10 @@ def median_curve(cell: Cell, metric: Metric) -> tuple[list[int], list[float]]:
 
 
 def _scale(axes: Axes, metric: Metric, values: Iterable[float], references: Iterable[float]) -> None:
-    """Limits that hold the values and chance, on a log axis for errors that are all positive."""
-    shown = [value for value in (*values, metric.chance) if abs(value) < HUGE] or [0.0, 1.0]
+    """Limits that hold values and chance; all references to beat too, or, of errors, on a log axis, those in reach."""
+    references = list(references)
+    floors = references if metric.higher_is_better else []
+    shown = [value for value in (*values, *floors, metric.chance) if abs(value) < HUGE] or [0.0, 1.0]
     low, high = min(shown), max(shown)
     if metric.higher_is_better or low < 1 / HUGE:
         margin = 0.05 * (high - low) or 0.5
