@@ -16,8 +16,6 @@ from PIL import Image, ImageDraw
 from lra_bench.tasks.pathfinder_drawing import LRA, Drawing, Point, draw_dots, grey_levels
 from lra_bench.tasks.pathfinder_growth import DEGREES, GrowingSnake, Occupancy, Stencils, stencils_of
 
-VERSION = 1
-"""Raised whenever the image of a seed changes."""
 PAPER = 255
 """Grey level between the samples of a contact sheet."""
 

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,8 @@ from lra_bench.building import build_task
 from lra_bench.config.compose import compose_task
 from lra_bench.core.errors import LraBenchError
 from lra_bench.data.prepared import Order
-from tests import official
+from tests import official, real_data
 
-REAL = os.environ.get("LRA_BENCH_TEST_DATA")
 PIXELS = np.random.default_rng(0).integers(0, 256, (70, 32, 32, 3), dtype=np.uint8)
 PIXELS[55] = PIXELS[4]
 LABELS = (np.arange(70) % 10).astype(np.uint8)
@@ -109,10 +107,19 @@ def test_colour_needs_colour(tmp_path):
         task("image_rgb").make(tmp_path, Order(str(tmp_path / "grey.parquet")))
 
 
-@pytest.mark.skipif(REAL is None, reason="LRA_BENCH_TEST_DATA does not name a folder with the real pictures")
 def test_the_real_pictures_have_the_known_mean_and_deviation():
-    made = prepared("image", Path(REAL) / "cifar10_gray.parquet")
+    made = prepared("image", real_data.pictures())
     facts = made.data.manifest.facts
     assert facts["training pixels, mean"] == 122.62
     assert facts["training pixels, standard deviation"] == 60.99
     assert [len(made.rows(split)) for split in ("train", "val", "test")] == [45_000, 5_000, 10_000]
+
+
+@pytest.mark.parametrize("archive", [official.cifar_python, official.cifar_binary])
+def test_the_real_pictures_in_official_archives_give_the_same_set(archive, tmp_path, monkeypatch):
+    first = prepared("image", real_data.pictures())
+    grey = first.data.array("pixels").reshape(-1, 32, 32, 1)
+    files = archive(np.repeat(grey, 3, axis=-1), first.data.labels, first.data.part)
+    source = official.as_tar(tmp_path / "cifar.tar.gz", files)
+    monkeypatch.setenv("LRA_BENCH_DATA_DIR", str(tmp_path / "other"))
+    assert prepared("image", source).data.manifest.content == first.data.manifest.content

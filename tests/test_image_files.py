@@ -10,7 +10,7 @@ from PIL import Image
 from lra_bench.core.errors import LraBenchError
 from lra_bench.tasks import image_files
 from lra_bench.tasks.image_files import TEST, TRAIN, Pictures, read_cifar10, read_hub, to_grey, write_binary
-from tests import official
+from tests import official, real_data
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (13, 32, 32, 3), np.uint8)
@@ -266,11 +266,8 @@ def test_the_hubs_order_is_undone(monkeypatch):
 
 
 def test_the_real_grey_pictures():
-    folder = os.environ.get("LRA_BENCH_TEST_DATA")
-    if folder is None:
-        pytest.skip("set LRA_BENCH_TEST_DATA to a folder with cifar10_gray.parquet")
     pytest.importorskip("pyarrow")
-    pictures = read_cifar10(Path(folder, "cifar10_gray.parquet"), False)
+    pictures = read_cifar10(real_data.pictures(), False)
     train = pictures.pixels[pictures.part == TRAIN]
     assert pictures.pixels.shape == (60_000, 32, 32, 1)
     assert round(train.mean(), 2) == 122.62

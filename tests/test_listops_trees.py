@@ -1,12 +1,10 @@
 import gzip
 import hashlib
 import io
-import os
 import statistics
 import subprocess
 import sys
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,8 +23,8 @@ from lra_bench.tasks.listops_language import (
     write_tsv,
 )
 from lra_bench.tasks.listops_trees import Grammar, draw_expressions
+from tests import real_data
 
-REAL = Path(os.environ.get("LRA_BENCH_TEST_DATA", "nowhere")) / "listops_nangia2018_test_d20s.tsv.gz"
 MEANINGS = {
     "[MIN": min,
     "[MAX": max,
@@ -210,9 +208,8 @@ def test_values_worked_out_by_hand(line):
     assert values_of(tokens_of(text)) == [int(value)]
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="LRA_BENCH_TEST_DATA is not set, or has no original ListOps file")
 def test_the_original_rows_evaluate_to_their_labels():
-    rows = [line.split("\t") for line in gzip.decompress(REAL.read_bytes()).decode().splitlines()]
+    rows = [line.split("\t") for line in gzip.decompress(real_data.expressions().read_bytes()).decode().splitlines()]
     assert len(rows) == 10_000
     for label, source in rows:
         tokens = from_source(source)

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image, ImageDraw
 
 from lra_bench.core.errors import LraBenchError
+from lra_bench.tasks.pathfinder import Pathfinder
 from lra_bench.tasks.pathfinder_drawing import LRA, draw_dots, draw_paddle
 from lra_bench.tasks.pathfinder_growth import DEGREES, Occupancy, stencils_of
-from lra_bench.tasks.pathfinder_snakes import VERSION, contact_sheet, draw_samples, metadata_line
+from lra_bench.tasks.pathfinder_snakes import contact_sheet, draw_samples, metadata_line
 
 COUNTS = {32: 250, 64: 2, 128: 8, 256: 6}
 RESOLUTIONS = sorted(LRA)
@@ -376,8 +377,8 @@ def test_a_sample_depends_on_its_seed_and_index_alone():
     ],
 )
 def test_images_of_a_seed_stay_what_they_are(resolution, count, expected):
-    """If this fails, images have changed (or Pillow draws otherwise): raise `VERSION`."""
-    assert VERSION == 1
+    """If this fails, images have changed (or Pillow draws otherwise): raise `Pathfinder.VERSION`."""
+    assert Pathfinder.VERSION == 1
     pixels = b"".join(sample.pixels.tobytes() for sample in draw_samples([0], LRA[resolution], 0, count))
     assert hashlib.sha256(pixels).hexdigest()[:16] == expected
 

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +9,8 @@ from lra_bench.core.errors import LraBenchError
 from lra_bench.data.documents import END, UNKNOWN
 from lra_bench.data.prepared import Order
 from lra_bench.tasks.text import Text
-from tests import official
+from tests import official, real_data
 from tests.official_sets import reviews
-
-REAL = os.environ.get("LRA_BENCH_TEST_DATA")
 
 
 @pytest.fixture(autouse=True)
@@ -140,9 +137,8 @@ def test_a_review_that_is_not_text_is_named(tmp_path):
         prepared(source)
 
 
-@pytest.mark.skipif(REAL is None, reason="LRA_BENCH_TEST_DATA does not name a folder with the real reviews")
 def test_the_real_reviews_have_the_known_counts():
-    made = prepared(Path(REAL) / "aclImdb_labelled_50k.tar.zst")
+    made = prepared(real_data.reviews())
     facts = made.data.manifest.facts
     assert facts["vocabulary"] == {"distinct characters": 178, "at least 10 times": 137, "at least 15 times": 131}
     assert [facts[part]["characters, mean"] for part in ("train", "test")] == [1325.07, 1293.79]

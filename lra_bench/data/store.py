@@ -25,6 +25,7 @@ from lra_bench.core.errors import LraBenchError
 from lra_bench.core.files import write_atomically
 from lra_bench.data.download import require_free_space
 from lra_bench.data.manifest import FILE, Description, Manifest, SetKey, StoredArray
+from lra_bench.data.members import sha256_of
 
 SHARDS = "shards"
 """Folder of finished pieces of a set that is being generated; survives an interruption."""
@@ -124,7 +125,7 @@ def verify(folder: Path) -> None:
     """
     opened = open_folder(folder)
     for name, array in opened.manifest.arrays.items():
-        if file_sha256(folder / f"{name}.npy") != array.sha256:
+        if sha256_of(folder / f"{name}.npy") != array.sha256:
             raise LraBenchError(f"{folder / name}.npy differs from what was prepared; delete {folder}, prepare again")
 
 
@@ -220,12 +221,6 @@ def create_array(folder: Path, name: str, dtype: DTypeLike, shape: tuple[int, ..
     return array
 
 
-def file_sha256(path: Path) -> str:
-    """Hash of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def content_hashes(rows: Iterator[bytes]) -> NDArray[np.uint64]:
     """(N,) 64-bit hash of each row's bytes; equal for equal rows."""
     digests = b"".join(hashlib.blake2b(row, digest_size=8).digest() for row in rows)
@@ -237,7 +232,7 @@ def _described(folder: Path) -> dict[str, StoredArray]:
     for path in sorted(folder.glob("*.npy")):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         described[path.stem] = StoredArray(
-            dtype=str(array.dtype), shape=array.shape, size=path.stat().st_size, sha256=file_sha256(path)
+            dtype=str(array.dtype), shape=array.shape, size=path.stat().st_size, sha256=sha256_of(path)
         )
     return described
 
