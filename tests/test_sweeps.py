@@ -10,11 +10,13 @@ import time
 import uuid
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lra_bench.core.errors import ConfigError
 from lra_bench.core.record import RunRecord, Status
-from lra_bench.trials.plan import plan
+from lra_bench.trials.distributions import draw
+from lra_bench.trials.plan import plan, shard
 from lra_bench.trials.state import Progress, TrialBusyError, claim, progress
 from lra_bench.trials.sweepfile import Sweep, read_sweep, shipped_sweeps
 from tests.conftest import TINY
@@ -89,6 +91,14 @@ def test_cells_are_the_product_of_all_values(sweep_file):
         ("method: grid\nparameters: {seed: {min: 1, max: 2}}\n", "parameter 'seed' needs"),
         ("method: grid\nparameters: {seed: {values: []}}\n", "parameter 'seed' needs"),
         ("a: [", "cannot read"),
+        ("method: random\nparameters: {seed: {min: 1, max: 2}}\n", "needs run_cap"),
+        ("method: random\nrun_cap: 0\nparameters: {seed: {value: 1}}\n", "needs run_cap"),
+        ("method: random\nrun_cap: 9\nparameters: {seed: {min: 1, max: 3}}\n", "only about 3 different draws"),
+        ("method: random\nrun_cap: 2\nparameters: {lr: {distribution: beta}}\n", "no distribution 'beta'"),
+        ("method: random\nrun_cap: 2\nparameters: {lr: {distribution: uniform, min: 1}}\n", "uniform needs 'max'"),
+        ("method: random\nrun_cap: 2\nparameters: {lr: {distribution: log_uniform_values, min: 0, max: 1}}\n", "'lr'"),
+        ("method: grid\nearly_terminate: {type: hyperband}\nparameters: {seed: {value: 1}}\n", "with W&B alone"),
+        ("method: grid\nparameters: {seed: 3}\n", "parameter 'seed' needs"),
     ],
 )
 def test_a_bad_sweep_file_says_what_is_wrong(folder, content, message):
@@ -96,6 +106,85 @@ def test_a_bad_sweep_file_says_what_is_wrong(folder, content, message):
         Path("bad.yaml").write_text(content)
     with pytest.raises(ConfigError, match=message):
         read_sweep("bad.yaml")
+
+
+RANDOM = """
+method: random
+run_cap: {cap}
+parameters:
+  task: {{value: lds}}
+  model:
+    parameters:
+      name: {{values: [stu, lru]}}
+  optim.lr: {{distribution: log_uniform_values, min: 0.0001, max: 1}}
+  seed: {{min: 0, max: 5}}
+"""
+
+
+def random_cells(cap: int) -> tuple[tuple[str, ...], ...]:
+    Path("search.yaml").write_text(RANDOM.format(cap=cap))
+    return read_sweep("search.yaml").cells
+
+
+def test_a_random_search_is_a_function_of_its_file(folder):
+    cells = random_cells(40)
+    assert cells == random_cells(40)
+    assert random_cells(10) == cells[:10]
+    assert len(set(cells)) == 40
+    rates = [float(cell[2].removeprefix("optim.lr=")) for cell in cells]
+    assert all(0.0001 <= rate <= 1 for rate in rates)
+    assert 8 <= sum(rate < 0.01 for rate in rates) <= 32  # half of the decades, 40 draws
+    assert {cell[1] for cell in cells} == {"model.name=stu", "model.name=lru"}
+    assert {int(cell[3].removeprefix("seed=")) for cell in cells} == set(range(6))
+    assert len(plan(read_sweep("search.yaml"))) == 40
+
+
+@pytest.mark.parametrize(
+    ("entry", "low", "high", "kind"),
+    [
+        ({"value": 3}, 3, 3, int),
+        ({"values": [2, 5], "probabilities": [0, 1]}, 5, 5, int),
+        ({"min": 1, "max": 4}, 1, 4, int),
+        ({"min": 1.0, "max": 4}, 1, 4, float),
+        ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.25}, 0, 1, float),
+        ({"distribution": "log_uniform", "min": -2, "max": 0}, 0.135, 1, float),
+        ({"distribution": "q_log_uniform", "min": 0, "max": 3, "q": 2}, 0, 20, float),
+        ({"distribution": "log_uniform_values", "min": 1e-4, "max": 1}, 1e-4, 1, float),
+        ({"distribution": "q_log_uniform_values", "min": 1, "max": 100, "q": 10}, 0, 100, float),
+        ({"distribution": "inv_log_uniform_values", "min": 0.01, "max": 10}, 0.01, 10, float),
+        ({"mu": 5, "sigma": 0.1}, 4, 6, float),
+        ({"distribution": "q_normal", "mu": 5, "sigma": 0.1, "q": 1}, 4, 6, float),
+        ({"distribution": "log_normal", "mu": 0, "sigma": 0.1}, 0.5, 2, float),
+        ({"distribution": "q_log_normal", "mu": 0, "sigma": 0.1, "q": 0.5}, 0.5, 2, float),
+    ],
+)
+def test_distributions_stay_within_their_bounds(entry, low, high, kind):
+    drawn = [draw("x", entry, np.random.default_rng(seed)) for seed in range(200)]
+    assert all(low <= value <= high for value in drawn)
+    assert all(type(value) is kind or "q" in entry for value in drawn)
+    if low < high:
+        assert len(set(drawn)) > 1
+    if "q" in entry:
+        assert all(value / entry["q"] == pytest.approx(round(value / entry["q"])) for value in drawn)
+
+
+def test_shards_are_disjoint_and_make_up_the_whole():
+    cells = plan(read_sweep("quickstart"))
+    parts = [shard(cells, f"{index}/4") for index in range(1, 5)]
+    folders = [cell.folder for part in parts for cell in part]
+    assert sorted(folders) == sorted(cell.folder for cell in cells)
+    assert {len(part) for part in parts} == {20, 21}
+    for wrong in ("0/4", "5/4", "1", "a/b", "1/0"):
+        with pytest.raises(ConfigError, match="not of the form i/n"):
+            shard(cells, wrong)
+
+
+def test_the_plan_is_shown_and_nothing_is_run(cli, folder):
+    output = cli("sweep", "plan", "quickstart", "--shard", "1/3", "--cells").output
+    assert "27 cells, all different, in runs/quickstart" in output
+    ids = [cell.folder.name for cell in shard(plan(read_sweep("quickstart")), "1/3")]
+    assert [line.split()[0] for line in output.splitlines()[:27]] == ids
+    assert not list(folder.iterdir())
 
 
 @pytest.mark.parametrize("name", shipped_sweeps())

@@ -2,13 +2,19 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from lra_bench.core.record import RunRecord
+    from lra_bench.trials.plan import Cell
+
+
+SWEEP_FILE = click.argument("sweep_file", metavar="FILE_OR_NAME")
+OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+SHARD = click.option("--shard", metavar="I/N", default="1/1", help="Only part I of N, to share the cells among machines.")
 
 
 @click.group()
@@ -19,15 +25,50 @@ def sweep() -> None:
 @sweep.command(
     epilog="""\b
 Examples:
+  lra-bench sweep plan quickstart
+  lra-bench sweep plan my_sweep.yaml --cells --shard 2/4
+"""
+)
+@SWEEP_FILE
+@OVERRIDES
+@SHARD
+@click.option("--cells", "list_cells", is_flag=True, help="List every cell with its id.")
+def plan(sweep_file: str, overrides: tuple[str, ...], shard: str, list_cells: bool) -> None:
+    """Show what a sweep consists of, and check every cell, without running anything."""
+    from lra_bench.cli.show import print_table
+
+    cells = _cells(sweep_file, overrides, shard)
+    if list_cells:
+        for cell in cells:
+            settings = cell.config
+            words = f"{settings.task.name} {settings.model.name} lr={settings.optim.lr:g} seed={settings.seed}"
+            click.echo(f"{cell.folder.name}  {words}")
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.config.task.name, cell.config.model.name), []).append(cell)
+    rows = [
+        [*key, str(len(group)), _count(c.config.optim.lr for c in group), _count(c.config.seed for c in group)]
+        for key, group in groups.items()
+    ]
+    print_table(["task", "model", "cells", "rates", "seeds"], rows)
+    click.echo(f"{len(cells)} cells, all different, in {cells[0].folder.parent}")
+    click.echo(f"next: lra-bench sweep run {sweep_file}")
+
+
+@sweep.command(
+    epilog="""\b
+Examples:
   lra-bench sweep run quickstart
   lra-bench sweep run my_sweep.yaml --slots 4
   lra-bench sweep run lds_lr_sensitivity task=lds_noisy study=noisy
+  lra-bench sweep run lds_lr_sensitivity --shard 1/2
 """
 )
-@click.argument("sweep_file", metavar="FILE_OR_NAME")
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@SWEEP_FILE
+@OVERRIDES
+@SHARD
 @click.option("--slots", type=click.IntRange(min=1), help="Trials at a time. Default: one per device.")
-def run(sweep_file: str, overrides: tuple[str, ...], slots: int | None) -> None:
+def run(sweep_file: str, overrides: tuple[str, ...], shard: str, slots: int | None) -> None:
     """Run every cell that is not done yet.
 
     FILE_OR_NAME is a W&B sweep file or the name of a shipped one. Finished cells are passed over and interrupted ones
@@ -36,12 +77,11 @@ def run(sweep_file: str, overrides: tuple[str, ...], slots: int | None) -> None:
     from lra_bench import tracking
     from lra_bench.core.record import Status
     from lra_bench.trials.launchers.local import make_slots
-    from lra_bench.trials.plan import plan, require_data
+    from lra_bench.trials.plan import require_data
     from lra_bench.trials.runner import run_cells
     from lra_bench.trials.state import finished_record
-    from lra_bench.trials.sweepfile import read_sweep
 
-    cells = plan(read_sweep(sweep_file), overrides)
+    cells = _cells(sweep_file, overrides, shard)
     require_data(cells)
     study = cells[0].folder.parent
     done = sum(finished_record(cell.folder) is not None for cell in cells)
@@ -68,17 +108,16 @@ Examples:
   lra-bench sweep status quickstart
 """
 )
-@click.argument("sweep_file", metavar="FILE_OR_NAME")
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-def status(sweep_file: str, overrides: tuple[str, ...]) -> None:
+@SWEEP_FILE
+@OVERRIDES
+@SHARD
+def status(sweep_file: str, overrides: tuple[str, ...], shard: str) -> None:
     """Show how many cells are done, running and to do, per model and task."""
     from lra_bench.cli.show import print_table
-    from lra_bench.trials.plan import plan
     from lra_bench.trials.state import finished_record, progress
-    from lra_bench.trials.sweepfile import read_sweep
 
     rows: dict[tuple[str, str], Counter[str]] = {}
-    for cell in plan(read_sweep(sweep_file), overrides):
+    for cell in _cells(sweep_file, overrides, shard):
         record = finished_record(cell.folder)
         counts = rows.setdefault((cell.config.task.name, cell.config.model.name), Counter())
         counts[str(record.status) if record else str(progress(cell.folder))] += 1
@@ -87,6 +126,21 @@ def status(sweep_file: str, overrides: tuple[str, ...]) -> None:
         ["task", "model", "cells", *columns],
         [[*key, str(counts.total()), *(str(counts[c]) for c in columns)] for key, counts in rows.items()],
     )
+
+
+def _cells(sweep_file: str, overrides: tuple[str, ...], part: str) -> "list[Cell]":
+    from lra_bench.trials.plan import plan as planned
+    from lra_bench.trials.plan import shard
+    from lra_bench.trials.sweepfile import read_sweep
+
+    cells = shard(planned(read_sweep(sweep_file), overrides), part)
+    if not cells:
+        raise click.UsageError(f"--shard {part} has no cells")
+    return cells
+
+
+def _count(values: Iterable[Any]) -> str:
+    return str(len(set(values)))
 
 
 class _progress_bar:  # noqa: N801 (used as a verb)

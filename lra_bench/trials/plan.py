@@ -1,5 +1,6 @@
 """From a sweep to cells: every config is composed and checked before anything is written or run."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,21 @@ def plan(sweep: Sweep, extra: Sequence[str] = ()) -> list[Cell]:
             raise ConfigError(f"two cells of the sweep '{sweep.name}' are the same trial: {' '.join([*words, *extra])}")
         cells[cell.folder] = cell
     return list(cells.values())
+
+
+def shard(cells: Sequence[Cell], part: str) -> list[Cell]:
+    """Part i of n of the cells, given as "i/n" from 1/n to n/n; the parts are disjoint and make up the whole.
+
+    Every n-th cell, so that all parts have much the same mixture.
+
+    Raises:
+        ConfigError: not of that form.
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", part)
+    index, count = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= index <= count:
+        raise ConfigError(f"--shard {part} is not of the form i/n, such as 1/4 for the first of four parts")
+    return list(cells[index - 1 :: count])
 
 
 def require_data(cells: Sequence[Cell]) -> None:
