@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 SWEEP_FILE = click.argument("sweep_file", metavar="FILE_OR_NAME")
 OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-SHARD = click.option("--shard", metavar="I/N", default="1/1", help="Only part I of N, to share the cells among machines.")
+SHARD = click.option(
+    "--shard", metavar="I/N", default="1/1", help="Only part I of N, to share the cells among machines."
+)
 
 
 @click.group()

@@ -15,8 +15,8 @@ Draw = Callable[[Entry, np.random.Generator], Any]
 def draw(key: str, entry: Entry, rng: np.random.Generator) -> Any:
     """One value of a parameter.
 
-    Without `distribution` it follows from what is given, as in W&B: `value` is constant, `values` categorical, `min` and
-    `max` uniform over whole numbers where both are whole, over real ones otherwise, `mu` and `sigma` normal.
+    Without `distribution` it follows from what is given, as in W&B: `value` is constant, `values` categorical, `min`
+    and `max` uniform over whole numbers where both are whole, over real ones otherwise, `mu` and `sigma` normal.
 
     Raises:
         ConfigError: an unknown distribution, or a number that it needs is missing or wrong.
@@ -66,7 +66,7 @@ def _normal(entry: Entry, rng: np.random.Generator) -> float:
 
 
 def _exponential(inner: Draw) -> Draw:
-    """e to the power of what another draws."""
+    """E to the power of what another draws."""
     return lambda entry, rng: math.exp(inner(entry, rng))
 
 
@@ -74,8 +74,9 @@ def _quantized(inner: Draw) -> Draw:
     """What another draws, rounded to multiples of `q`."""
 
     def drawn(entry: Entry, rng: np.random.Generator) -> float:
-        step = entry.get("q", 1)
-        return round(inner(entry, rng) / step) * step
+        value: float = inner(entry, rng)
+        step: float = entry.get("q", 1)
+        return round(value / step) * step
 
     return drawn
 

@@ -53,8 +53,8 @@ def read_sweep(name_or_path: str) -> Sweep:
     method = content.get("method")
     if method not in ("grid", "random"):
         raise ConfigError(
-            f"{path}: method '{method}' does not run locally, only 'grid' and 'random' do; `wandb sweep {path}` hands it "
-            "to W&B"
+            f"{path}: method '{method}' does not run locally, only 'grid' and 'random' do; "
+            f"`wandb sweep {path}` hands it to W&B"
         )
     if "early_terminate" in content:
         raise ConfigError(
@@ -87,7 +87,9 @@ def _grid(parameters: dict[str, dict[str, Any]]) -> tuple[tuple[str, ...], ...]:
     for key, entry in parameters.items():
         values = [entry["value"]] if "value" in entry else entry.get("values")
         if not isinstance(values, list) or not values:
-            raise ConfigError(f"parameter '{key}' needs 'value: x' or 'values: [x, y]'; distributions need method random")
+            raise ConfigError(
+                f"parameter '{key}' needs 'value: x' or 'values: [x, y]'; distributions need method random"
+            )
         axes.append(values)
     return tuple(_words(parameters, values) for values in itertools.product(*axes))
 
