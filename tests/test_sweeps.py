@@ -15,8 +15,9 @@ import pytest
 
 from lra_bench.core.errors import ConfigError
 from lra_bench.core.record import RunRecord, Status
+from lra_bench.experiment import record_death
 from lra_bench.trials.distributions import draw
-from lra_bench.trials.plan import plan, shard
+from lra_bench.trials.plan import freeze, plan, shard
 from lra_bench.trials.state import Progress, TrialBusyError, claim, progress
 from lra_bench.trials.sweepfile import Sweep, read_sweep, shipped_sweeps
 from tests.conftest import TINY
@@ -186,6 +187,62 @@ def test_the_plan_is_shown_and_nothing_is_run(cli, folder):
     ids = [cell.folder.name for cell in shard(plan(read_sweep("quickstart")), "1/3")]
     assert [line.split()[0] for line in output.splitlines()[:27]] == ids
     assert not list(folder.iterdir())
+
+
+def finished_cells(status: Status) -> list[Path]:
+    """Folders of the cells of sweep.yaml, as if their trials had ended so."""
+    Path("sweep.yaml").write_text(
+        "method: grid\nparameters: {task: {value: lds}, model: {value: stu}, seed: {values: [0, 1]}}"
+    )
+    cells = plan(read_sweep("sweep.yaml"))
+    for cell in cells:
+        freeze(cell)
+        record_death(cell.config, cell.folder, status, "as the test wants it")
+    return [cell.folder for cell in cells]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "again"),
+    [
+        (["--failed"], Status.ERROR, 2),
+        (["--failed"], Status.OOM, 2),
+        (["--failed"], Status.DIVERGED, 0),
+        (["--status", "diverged"], Status.DIVERGED, 2),
+        (["--status", "timeout", "--status", "oom"], Status.OOM, 2),
+        (["--status", "timeout"], Status.ERROR, 0),
+    ],
+)
+def test_failed_cells_are_run_again_when_asked_for(cli, folder, words, status, again):
+    folders = finished_cells(status)
+    assert f"{again} cells to be run again" in cli("sweep", "retry", "sweep.yaml", *words).output
+    for place in folders:
+        assert (place / "record.json").exists() == (again == 0)
+        assert (place / "record.retried-1.json").exists() == (again == 2)
+
+
+def test_a_retried_cell_keeps_each_earlier_record_and_takes_new_limits(cli, folder):
+    (first, _) = finished_cells(Status.TIMEOUT)
+    for number in (1, 2):
+        cli("sweep", "retry", "sweep.yaml", "--failed", "train.time_limit=77")
+        for cell in plan(read_sweep("sweep.yaml"), ["train.time_limit=77"]):
+            freeze(cell)
+            record_death(cell.config, cell.folder, Status.TIMEOUT, "again")
+        assert (first / f"record.retried-{number}.json").exists()
+    assert "time_limit: 77" in (first / "config.yaml").read_text()
+
+
+def test_retry_must_be_told_what(cli, folder):
+    finished_cells(Status.OK)
+    assert "say which" in cli("sweep", "retry", "sweep.yaml", expect=2).output
+    assert "no such status: bad" in cli("sweep", "retry", "sweep.yaml", "--status", "bad", expect=2).output
+
+
+def test_logs_are_found_by_the_beginning_of_an_id(cli, folder):
+    first, second = finished_cells(Status.OK)
+    first.joinpath("log.txt").write_text("".join(f"line {number}\n" for number in range(100)))
+    assert cli("sweep", "logs", "sweep.yaml", first.name[:8], "--lines", "2").output == "line 98\nline 99\n"
+    assert "has not been run" in cli("sweep", "logs", "sweep.yaml", second.name, expect=2).output
+    assert "2 cells have an id that begins with ''" in cli("sweep", "logs", "sweep.yaml", "", expect=2).output
 
 
 @pytest.mark.parametrize("name", shipped_sweeps())

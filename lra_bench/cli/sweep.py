@@ -130,6 +130,70 @@ def status(sweep_file: str, overrides: tuple[str, ...], shard: str) -> None:
     )
 
 
+@sweep.command(
+    epilog="""\b
+Examples:
+  lra-bench sweep retry quickstart --failed
+  lra-bench sweep retry quickstart --status timeout train.time_limit=7200
+"""
+)
+@SWEEP_FILE
+@OVERRIDES
+@SHARD
+@click.option("--failed", is_flag=True, help="All that ended in oom, error or timeout.")
+@click.option("--status", "statuses", multiple=True, help="Those that ended so, such as oom; may be given again.")
+def retry(sweep_file: str, overrides: tuple[str, ...], shard: str, failed: bool, statuses: tuple[str, ...]) -> None:
+    """Let failed cells be run again by the next `sweep run`, from their last checkpoint where there is one.
+
+    Their records are kept under another name. A result, such as diverged, can be repeated by naming its status.
+    """
+    from lra_bench.core.record import Status
+    from lra_bench.trials.state import TrialBusyError, finished_record, set_aside
+
+    if unknown := set(statuses) - {status.value for status in Status}:
+        raise click.UsageError(f"no such status: {', '.join(sorted(unknown))}; known: {', '.join(Status)}")
+    wanted = {*statuses, *([Status.OOM, Status.ERROR, Status.TIMEOUT] if failed else [])}
+    if not wanted:
+        raise click.UsageError("say which: --failed, or --status STATUS")
+    counts: Counter[str] = Counter()
+    for cell in _cells(sweep_file, overrides, shard):
+        record = finished_record(cell.folder)
+        if record is not None and record.status in wanted:
+            try:
+                set_aside(cell.folder)
+            except TrialBusyError:
+                continue
+            counts[str(record.status)] += 1
+    named = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    click.echo(f"{counts.total()} cells to be run again" + (f": {named}" if named else ""))
+    click.echo(" ".join(["next: lra-bench sweep run", sweep_file, *overrides]))
+
+
+@sweep.command(
+    epilog="""\b
+Examples:
+  lra-bench sweep logs quickstart 3f2a
+"""
+)
+@SWEEP_FILE
+@click.argument("cell")
+@OVERRIDES
+@click.option("--lines", type=click.IntRange(min=1), default=40, show_default=True, help="From the end.")
+def logs(sweep_file: str, cell: str, overrides: tuple[str, ...], lines: int) -> None:
+    """Print the end of a cell's log. CELL is the beginning of its id, as `sweep plan --cells` lists them."""
+    from lra_bench.core.errors import LraBenchError
+
+    folders = [each.folder for each in _cells(sweep_file, overrides, "1/1") if each.folder.name.startswith(cell)]
+    if len(folders) != 1:
+        raise LraBenchError(
+            f"{len(folders)} cells have an id that begins with '{cell}'; `sweep plan --cells` lists them"
+        )
+    path = folders[0] / "log.txt"
+    if not path.exists():
+        raise LraBenchError(f"{path} does not exist: the cell has not been run")
+    click.echo("\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]))
+
+
 def _cells(sweep_file: str, overrides: tuple[str, ...], part: str) -> "list[Cell]":
     from lra_bench.trials.plan import plan as planned
     from lra_bench.trials.plan import shard

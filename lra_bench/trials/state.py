@@ -50,6 +50,20 @@ def progress(folder: Path) -> Progress:
         return Progress.RUNNING
 
 
+def set_aside(folder: Path) -> None:
+    """Make a trial that is over one to be run again: its record and config keep a name of their own beside the others.
+
+    Raises:
+        TrialBusyError: another process is running it.
+    """
+    with claim(folder):
+        number = 1 + len(list(folder.glob("record.retried-*.json")))
+        for name in ("record.json", "config.yaml"):
+            path = folder / name
+            if path.exists():
+                path.rename(folder / f"{path.stem}.retried-{number}{path.suffix}")
+
+
 @contextmanager
 def claim(folder: Path, wait: float = 0.0) -> Iterator[None]:
     """Hold a trial: the kernel lets it go when this process dies, however it dies.
