@@ -58,6 +58,18 @@ def test_training_twice_trains_once(cli, folder):
     assert path.read_bytes() == before
 
 
+def test_a_trial_is_resumed_from_its_folder_alone(cli, folder):
+    cli("train", "task=lds", "model=stu", *TINY)
+    (path,) = folder.glob("runs/train/*/record.json")
+    first = RunRecord.read(path)
+    path.unlink()
+    cli("train", "--resume", str(path.parent))
+    again = RunRecord.read(path)
+    assert (again.trial_id, again.curve, again.test) == (first.trial_id, first.curve, first.test)
+    assert "leave out the rest" in cli("train", "task=lds", "--resume", str(path.parent), expect=2).output
+    assert "config.yaml" in cli("train", "--resume", "nowhere", expect=2).output
+
+
 def test_the_groups_of_the_optimizer_are_printed_and_stored(folder):
     code = "from lra_bench.cli.main import main; main()"
     words = ["train", "task=lds", "model=stu_ar", "optim.lr=0.5", *TINY]

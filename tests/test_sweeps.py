@@ -237,6 +237,20 @@ def test_retry_must_be_told_what(cli, folder):
     assert "no such status: bad" in cli("sweep", "retry", "sweep.yaml", "--status", "bad", expect=2).output
 
 
+def test_the_best_rate_is_chosen_on_validation_means(cli, folder):
+    assert "no cell is done yet" in cli("sweep", "best", "quickstart", expect=2).output
+    Path("two.yaml").write_text(
+        "method: grid\nparameters: {task: {value: lds}, model: {value: stu}, optim.lr: {values: [0.1, 0.00001]}}"
+    )
+    cli("sweep", "run", "two.yaml", *TINY)
+    output = cli("sweep", "best", "two.yaml", *TINY).output
+    cells = plan(read_sweep("two.yaml"), TINY)
+    means = {cell.config.optim.lr: RunRecord.read(cell.folder / "record.json").val["nmse"] for cell in cells}
+    assert output.splitlines()[2].split()[:2] == ["stu", f"{min(means, key=means.get):g}"]
+    assert "2 of 2 cells are done" in output
+    assert "test" not in output
+
+
 def test_logs_are_found_by_the_beginning_of_an_id(cli, folder):
     first, second = finished_cells(Status.OK)
     first.joinpath("log.txt").write_text("".join(f"line {number}\n" for number in range(100)))

@@ -16,20 +16,29 @@ Examples:
   lra-bench train task=lds model=stu optim.lr=0.05
   lra-bench train task=lds model=my_file:MyMixer train.max_steps=100 seed=1
   lra-bench train --config my_trial.yaml tracking.wandb=offline
+  lra-bench train --resume runs/train/0123456789ab
 """
 )
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="YAML file of the same keys.")
-def train(overrides: tuple[str, ...], config_file: Path | None) -> None:
+@click.option(
+    "--resume", type=click.Path(path_type=Path), help="A trial's folder: go on with it; nothing else is needed."
+)
+def train(overrides: tuple[str, ...], config_file: Path | None, resume: Path | None) -> None:
     """Train one model on one task, and write its record.
 
     The folder is a function of the settings, so the same command goes on with a trial that was interrupted, and does
     nothing if it is finished. `lra-bench config show` takes the same words and prints all keys.
     """
-    from lra_bench.config.compose import compose
+    from lra_bench.config.compose import compose, load_frozen
     from lra_bench.trials import plan
 
-    cell = plan.cell_of(compose(overrides, config_file).config)
+    if resume is None:
+        cell = plan.cell_of(compose(overrides, config_file).config)
+    elif overrides or config_file:
+        raise click.UsageError("--resume takes everything from the folder; leave out the rest")
+    else:
+        cell = plan.Cell(load_frozen(resume / "config.yaml"), resume)
     plan.require_data([cell])
     _run(cell)
 
