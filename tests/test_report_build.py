@@ -271,6 +271,11 @@ def test_every_trial_is_counted_whatever_became_of_it(drawn):
 @example(drawn=[("stu", 1e-3, seed, Status.OK, val, val, {}, [val]) for seed, val in enumerate((1.7e308, -1.7e308))])
 @example(drawn=[("stu", 1e-3, 0, Status.OK, 5e-324, 0.0, {}, [0.0])])
 @example(drawn=[("stu", 1e-2, 0, Status.TIMEOUT, -1e-90, -1e-90, {}, [])])
+@example(
+    drawn=[
+        ("stu", 1e-3, seed, Status.OK, val, val, {}, [val]) for seed, val in enumerate((1.2, 1.7976931348623157e308))
+    ]
+)
 @settings(
     max_examples=4,
     deadline=None,

@@ -147,8 +147,8 @@ def _sensitivity_line(axes: Axes, row: Row, metric: Metric, place: int) -> None:
     shown = np.where(np.isinf(middle), np.nan, np.clip(middle, *axes.get_ylim()))
     axes.plot(rates, shown, color=color, marker=marker, zorder=3)
     band = np.isfinite(low) & np.isfinite(high)
+    low, high = (np.clip(np.where(np.isinf(values), edge, values), *axes.get_ylim()) for values in (low, high))
     axes.fill_between(rates, low, high, where=list(band), color=color, alpha=0.16, linewidth=0)
-    low, high = (np.where(np.isinf(values), edge, values) for values in (low, high))
     axes.vlines(rates, low, high, color=color, alpha=0.4, linewidth=1)
     best = best_cell(row.cells, metric)
     if best is not None:
