@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lra_bench.core.errors import LraBenchError
@@ -15,7 +14,7 @@ from lra_bench.core.specs import InputKind, OutputKind, TaskSpec
 from lra_bench.data.manifest import Description
 from lra_bench.data.pictures import LEVELS, PictureTask
 from lra_bench.data.prepared import Order, Splits, fetched
-from lra_bench.data.splits import carve, without_content_of
+from lra_bench.data.splits import VAL_SHARE, carved, s4_order
 from lra_bench.data.store import content_hashes, save_array
 from lra_bench.tasks.image_files import TEST, TRAIN, Pictures, read_cifar10, read_hub, to_grey, write_binary
 
@@ -24,11 +23,6 @@ CHECKSUMS = {
     "cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530",
 }
 SIDE = 32
-VAL_SHARE = 10
-"""One in so many training pictures validates."""
-
-S4_SEED = 42
-"""Of S4's random split (state-spaces/s4, src/dataloaders/base.py)."""
 
 
 @dataclass(frozen=True)
@@ -128,11 +122,10 @@ class Image(PictureTask):
         """See the class."""
         train, test = (np.flatnonzero(self.data.part == part) for part in (TRAIN, TEST))
         if self.protocol == "legacy":
-            order = torch.randperm(len(train), generator=torch.Generator().manual_seed(S4_SEED)).numpy()
+            order = s4_order(len(train))
             kept = int(len(train) * (1 - 1 / VAL_SHARE))
             return Splits(train[order[:kept]], train[order[kept:]], test)
-        pool = without_content_of(train, test, self.data.hashes)
-        rest, val = carve(pool, len(train) // VAL_SHARE, self.data.labels, self.data.hashes, self.data_seed)
+        rest, val = carved(train, test, self.data.labels, self.data.hashes, self.data_seed)
         return Splits(rest, val, test)
 
     @cached_property

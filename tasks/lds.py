@@ -1,9 +1,7 @@
 """Task `lds`: predict the output of a random linear dynamical system from its inputs."""
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -114,11 +112,6 @@ class LDS(SequenceDataModule):
             source="generated (arXiv 2312.06837, section 3)",
             licence="none needed",
         )
-
-    def fingerprint(self) -> str:
-        """Hash of version, parameters and data seed; no file takes part."""
-        content = {"version": self.VERSION, "data_seed": self.data_seed, **asdict(self.cfg)}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def source(self, split: Split) -> Source:
         """The examples of a split."""

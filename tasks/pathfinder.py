@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lra_bench.core.errors import LraBenchError
@@ -17,7 +16,7 @@ from lra_bench.data.pictures import LEVELS, PictureTask
 from lra_bench.data.prepared import SIZES, GeneratedConfig, Order, Splits, fetched
 from lra_bench.data.progress import track
 from lra_bench.data.shards import Arrays, ensure_shards, read_shard
-from lra_bench.data.splits import Indices, made_disjoint
+from lra_bench.data.splits import Indices, made_disjoint, s4_order
 from lra_bench.data.store import SHARDS, content_hashes, create_array, save_array
 from lra_bench.tasks.pathfinder_drawing import LRA
 from lra_bench.tasks.pathfinder_files import HARD, read_folders, write_folders
@@ -27,9 +26,6 @@ FULL = (160_000, 20_000, 20_000)
 SHARD = 500
 BATCH = 1000
 """Images of each numbered folder of an export."""
-
-S4_SEED = 42
-"""Of S4's random split (state-spaces/s4, src/dataloaders/lra.py)."""
 
 
 @dataclass(frozen=True)
@@ -139,9 +135,7 @@ class Pathfinder(PictureTask):
             order = np.arange(len(labels))
         else:
             bounds = np.array([len(labels) * 8 // 10, len(labels) * 9 // 10])
-            order = np.arange(len(labels))
-            if self.cfg.split == "s4":
-                order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(S4_SEED)).numpy()
+            order = s4_order(len(labels)) if self.cfg.split == "s4" else np.arange(len(labels))
         train, val, test = np.split(order, bounds)
         return train, val, test
 

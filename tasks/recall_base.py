@@ -1,10 +1,8 @@
 """What the recall tasks share: mixed difficulties, padding, splits and trivial predictors."""
 
-import hashlib
-import json
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
@@ -83,11 +81,6 @@ class RecallTask(SequenceDataModule):
     def seq_len(self) -> int:
         """Steps of the longest sequence."""
         return max(map(self.steps, self.cfg.levels))
-
-    def fingerprint(self) -> str:
-        """Hash of version, parameters and data seed; no file takes part."""
-        content = {"version": self.VERSION, "data_seed": self.data_seed, **asdict(self.cfg)}
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     def source(self, split: Split) -> Source:
         """The examples of a split."""

@@ -15,7 +15,7 @@ from lra_bench.data.datamodule import Source, Split
 from lra_bench.data.documents import PAD, Documents, known_characters, read_characters, save_texts
 from lra_bench.data.manifest import Description
 from lra_bench.data.prepared import DocumentSource, Order, PreparedTask, Splits, fetched
-from lra_bench.data.splits import carve, without_content_of
+from lra_bench.data.splits import carved
 from lra_bench.data.store import content_hashes, save_array
 from lra_bench.tasks.imdb_files import HUB, HUB_REVISION, LABELS, PARTS, read_reviews
 
@@ -23,9 +23,6 @@ CHECKSUMS = {"aclImdb_v1.tar.gz": "7c2ac02c03563afcf9b574c7e56c153a"}
 
 COUNTED = 4095
 """Characters of each training text that decide the vocabulary, whatever `task.seq_len` is."""
-
-VAL_SHARE = 10
-"""One in so many examples of the official training set validates, under `clean`."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +130,7 @@ class Text(PreparedTask):
         train, test = (np.flatnonzero(self.data.part == part) for part in (PARTS["train"], PARTS["test"]))
         if self.protocol == "legacy":
             return Splits(train, test, test)
-        pool = without_content_of(train, test, self.data.hashes)
-        rest, val = carve(pool, len(train) // VAL_SHARE, self.data.labels, self.data.hashes, self.data_seed)
+        rest, val = carved(train, test, self.data.labels, self.data.hashes, self.data_seed)
         return Splits(rest, val, test)
 
     @cached_property

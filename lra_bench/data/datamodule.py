@@ -4,8 +4,11 @@ Free of Lightning, whose import takes seconds, so that commands that only ask ab
 `feed.TaskFeed` is the bridge.
 """
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -35,7 +38,7 @@ class Source(Dataset[Batch], ABC):
 
 
 class SequenceDataModule(ABC):
-    """A task. A subclass sets `Config` and `VERSION` and implements the four abstract members.
+    """A task. A subclass sets `Config` and `VERSION` and implements the three abstract members.
 
     The loaders have random generators of their own, so that reading data never moves the global one.
 
@@ -62,9 +65,10 @@ class SequenceDataModule(ABC):
     def spec(self) -> TaskSpec:
         """The task's declared contract."""
 
-    @abstractmethod
     def fingerprint(self) -> str:
-        """Hash of everything that decides the data."""
+        """Hash of everything that decides the data: of a generated stream, version, parameters and data seed."""
+        content = {"version": self.VERSION, "data_seed": self.data_seed, **asdict(self.cfg)}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     @abstractmethod
     def source(self, split: Split) -> Source:

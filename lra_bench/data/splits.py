@@ -1,9 +1,13 @@
 """Which examples train, select and test. Everything here is a function of labels, content hashes and a seed."""
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]
+
+VAL_SHARE = 10
+"""One in so many official training examples validates where there is no validation split."""
 
 
 def without_content_of(indices: Indices, others: Indices, hashes: NDArray[np.uint64]) -> Indices:
@@ -17,6 +21,19 @@ def made_disjoint(
     """The splits without what occurs in a later one: the test split stays whole."""
     kept = without_content_of(val, test, hashes)
     return without_content_of(train, np.concatenate([val, test]), hashes), kept, test
+
+
+def carved(
+    train: Indices, test: Indices, labels: NDArray[np.uint8], hashes: NDArray[np.uint64], seed: int
+) -> tuple[Indices, Indices]:
+    """Training and validation split of official training data without one, less what occurs in the test set too."""
+    return carve(without_content_of(train, test, hashes), len(train) // VAL_SHARE, labels, hashes, seed)
+
+
+def s4_order(size: int) -> Indices:
+    """The order that S4's random splits cut: torch's generator at seed 42 (state-spaces/s4, src/dataloaders)."""
+    order: Indices = torch.randperm(size, generator=torch.Generator().manual_seed(42)).numpy()
+    return order
 
 
 def carve(
