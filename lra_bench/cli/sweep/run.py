@@ -31,6 +31,7 @@ def run(sweep_file: str, overrides: tuple[str, ...], shard: str, slots: int | No
     from lra_bench.core.record import Status
     from lra_bench.trials.launchers.local import make_slots
     from lra_bench.trials.plan import require_data
+    from lra_bench.trials.runner import run_cells
     from lra_bench.trials.state import finished_record
 
     cells = cells_of(sweep_file, overrides, shard)
