@@ -13,8 +13,9 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from lra_bench.config.files import SHIPPED, read_yaml, shipped_configs
+from lra_bench.config.files import SHIPPED, read_yaml, shipped_configs, write_yaml
 from lra_bench.config.schema import Config
+from lra_bench.config.words import split_word
 from lra_bench.core.errors import ConfigError
 from lra_bench.core.mixer import MixerConfig, SequenceMixer
 from lra_bench.core.registry import MODELS, TASKS
@@ -36,6 +37,14 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Merged:
+    """A config under construction. Never changed: merging makes a new one."""
+
+    values: DictConfig
+    sources: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Composed:
     """A config, and for each dotted key the layer that set it."""
 
@@ -53,12 +62,20 @@ def compose(overrides: Sequence[str], config_file: Path | None = None) -> Compos
     Raises:
         ConfigError: unknown key, name or file, or a value of the wrong type or range; names where it was set.
     """
+    return _finish(merged(overrides, config_file))
+
+
+def merged(overrides: Sequence[str], config_file: Path | None = None) -> Merged:
+    """All layers of a config, one over the other, its values not yet checked together.
+
+    Args and errors: as `compose`.
+    """
     user = [_file_layer(config_file)] if config_file else []
     user.append(_command_line_layer(overrides))
     recipe = _chosen(user, "recipe")
     from_recipe = _split_recipe(recipe) if recipe else {}
     names = {slot: _name_of(slot, user, from_recipe.get(slot)) for slot in SLOTS}
-    return _finish(_merge(_shipped(names["task"], names["model"], recipe), user), names)
+    return _named(_merge(_shipped(names["task"], names["model"], recipe), user), names)
 
 
 def compose_task(task: str, overrides: Sequence[str] = ()) -> Config:
@@ -88,12 +105,12 @@ def load_frozen(path: Path) -> Config:
     """
     layer = _file_layer(path)
     names = {slot: _name_of(slot, [layer], None) for slot in SLOTS}
-    return _finish(_merge(_schema(names["task"], names["model"]), [layer]), names).config
+    return _finish(_named(_merge(_schema(names["task"], names["model"]), [layer]), names)).config
 
 
 def to_yaml(config: Config) -> str:
     """YAML of the whole config, as `load_frozen` reads it."""
-    return OmegaConf.to_yaml(OmegaConf.create(config.to_dict()))
+    return write_yaml(config.to_dict())
 
 
 def to_yaml_with_sources(composed: Composed) -> str:
@@ -108,26 +125,18 @@ def to_yaml_with_sources(composed: Composed) -> str:
     return "\n".join(lines) + "\n"
 
 
-@dataclass(frozen=True)
-class _Partial:
-    """A config under construction. Never changed: merging makes a new one."""
-
-    values: DictConfig
-    sources: dict[str, str]
-
-
 @lru_cache(maxsize=128)
-def _schema(task: str, model: str) -> _Partial:
+def _schema(task: str, model: str) -> Merged:
     """All keys with the defaults of their dataclasses."""
     values = OmegaConf.structured(Config)
     OmegaConf.set_readonly(values, False)
     values.task = OmegaConf.structured(_config_class(TASKS.load(task, object), TaskConfig))
     values.model = OmegaConf.structured(_config_class(MODELS.load(model, SequenceMixer), MixerConfig))
-    return _Partial(values, dict.fromkeys(_leaves(values), "default"))
+    return Merged(values, dict.fromkeys(_leaves(values), "default"))
 
 
 @lru_cache(maxsize=128)
-def _shipped(task: str, model: str, recipe: str | None) -> _Partial:
+def _shipped(task: str, model: str, recipe: str | None) -> Merged:
     """The schema with all shipped layers; a sweep's cells share it."""
     layers = [
         _shipped_layer("base.yaml"),
@@ -139,9 +148,9 @@ def _shipped(task: str, model: str, recipe: str | None) -> _Partial:
     return _merge(_schema(task, model), layers)
 
 
-def _merge(partial: _Partial, layers: list[Layer]) -> _Partial:
+def _merge(base: Merged, layers: list[Layer]) -> Merged:
     """Lay layers over a config."""
-    values, sources = partial.values, dict(partial.sources)
+    values, sources = base.values, dict(base.sources)
     for layer in layers:
         own = _with_names_in_slots(layer)
         try:
@@ -149,18 +158,23 @@ def _merge(partial: _Partial, layers: list[Layer]) -> _Partial:
         except OmegaConfBaseException as error:
             raise ConfigError(_wrong_element(values, own, layer.source) or _in_one_line(error, layer.source)) from error
         sources.update(dict.fromkeys(_leaves(own), layer.source))
-    return _Partial(values, sources)
+    return Merged(values, sources)
 
 
-def _finish(partial: _Partial, names: dict[str, str]) -> Composed:
-    """Fill in the names and turn everything into frozen dataclasses, which check their values."""
-    values = partial.values
+def _named(base: Merged, names: dict[str, str]) -> Merged:
+    """Fill in the names, as they were asked for."""
+    values = base.values
     OmegaConf.set_readonly(values, False)
     for slot, name in names.items():
         OmegaConf.set_readonly(values[slot], False)
         values[slot].name = name
+    return Merged(values, base.sources)
+
+
+def _finish(whole: Merged) -> Composed:
+    """Turn everything into frozen dataclasses, which check their values."""
     try:
-        return Composed(cast(Config, OmegaConf.to_object(values)), partial.sources)
+        return Composed(cast(Config, OmegaConf.to_object(whole.values)), whole.sources)
     except OmegaConfBaseException as error:
         raise ConfigError(_in_one_line(error, "the composed config")) from error
 
@@ -240,10 +254,8 @@ def _file_layer(path: Path) -> Layer:
 def _command_line_layer(overrides: Sequence[str]) -> Layer:
     words = []
     for word in overrides:
-        key, equals, value = word.partition("=")
-        if not (key and equals) or key.startswith("-"):
-            raise ConfigError(f"'{word}' is not of the form key=value, such as optim.lr=0.01")
-        words.append(f"{key}.name={value}" if key in SLOTS else word)
+        key, text = split_word(word)
+        words.append(f"{key}.name={text}" if key in SLOTS else f"{key}={text}")
     try:
         return Layer("command line", OmegaConf.from_dotlist(words))
     except (OmegaConfBaseException, YAMLError) as error:

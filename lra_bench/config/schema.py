@@ -45,6 +45,9 @@ class Config:
         require(self.data_seed >= 0, "data_seed", "zero or more", self.data_seed)
         plain = self.study not in ("", ".", "..") and "/" not in self.study
         require(plain, "study", "a plain folder name", repr(self.study))
+        whole = self.backbone.norm != "batch" or self.train.accumulate == 1
+        wanted = "1 with backbone.norm=batch, whose statistics are those of the whole batch"
+        require(whole, "train.accumulate", wanted, self.train.accumulate)
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain types, as written to `config.yaml` and into the record."""

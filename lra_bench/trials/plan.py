@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from lra_bench.building import build_task
-from lra_bench.config.compose import compose, to_yaml
-from lra_bench.config.identity import trial_folder
+from lra_bench.config.compose import to_yaml
+from lra_bench.config.composer import Composer
+from lra_bench.config.identity import TrialIds
 from lra_bench.config.schema import Config
 from lra_bench.core.errors import ConfigError
 from lra_bench.core.files import write_atomically
@@ -23,16 +23,17 @@ class Cell:
     Attributes:
         config: frozen.
         folder: the trial's own, a function of the config alone.
+        words: that `lra-bench train` makes the same trial of; none where it was not planned from words.
     """
 
     config: Config
     folder: Path
+    words: tuple[str, ...] = field(default=(), compare=False)
 
 
 def cell_of(config: Config) -> Cell:
     """The cell of a composed config."""
-    version = TASKS.load(config.task.name, SequenceDataModule).VERSION
-    return Cell(config, trial_folder(config, version))
+    return Cell(config, TrialIds().folder(config, _version(config.task.name)))
 
 
 def plan(sweep: Sweep, extra: Sequence[str] = ()) -> list[Cell]:
@@ -45,13 +46,32 @@ def plan(sweep: Sweep, extra: Sequence[str] = ()) -> list[Cell]:
     Raises:
         ConfigError: a cell does not compose, or two cells are the same trial.
     """
+    composer, ids = Composer(), TrialIds()
+    versions: dict[str, int] = {}
     cells: dict[Path, Cell] = {}
-    for words in sweep.cells:
-        cell = cell_of(compose([f"study={sweep.name}", *words, *extra]).config)
-        if cell.folder in cells:
-            raise ConfigError(f"two cells of the sweep '{sweep.name}' are the same trial: {' '.join([*words, *extra])}")
-        cells[cell.folder] = cell
+    for own in sweep.cells:
+        words = (f"study={sweep.name}", *own, *extra)
+        config = composer.compose(words)
+        task = config.task.name
+        if task not in versions:
+            versions[task] = _version(task)
+        cell = Cell(config, ids.folder(config, versions[task]), words)
+        first = cells.setdefault(cell.folder, cell)
+        if first is not cell:
+            raise ConfigError(_same(sweep, first, cell))
     return list(cells.values())
+
+
+def _version(task: str) -> int:
+    version: int = TASKS.load(task, SequenceDataModule).VERSION
+    return version
+
+
+def _same(sweep: Sweep, first: Cell, second: Cell) -> str:
+    """What to say of two cells that are one trial."""
+    one, other = (" ".join(cell.words[1:]) for cell in (first, second))
+    why = "the same words" if one == other else f"{other}; they differ in nothing that changes results"
+    return f"two cells of the sweep '{sweep.name}' are the same trial, {first.folder.name}: {one} and {why}"
 
 
 def shard(cells: Sequence[Cell], part: str) -> list[Cell]:
@@ -75,6 +95,8 @@ def require_data(cells: Sequence[Cell]) -> None:
     Raises:
         LraBenchError: data are not prepared; says which command to run.
     """
+    from lra_bench.building import build_task  # brings the network's modules, which a plan does without
+
     seen = set()
     for cell in cells:
         what = repr((cell.config.task, cell.config.data_seed))

@@ -1,9 +1,10 @@
 """Sweep files: the format of W&B sweeps, read without W&B."""
 
+import difflib
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -13,11 +14,20 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from lra_bench.config.files import read_yaml
+from lra_bench.config.words import write_value
 from lra_bench.core.errors import ConfigError
 from lra_bench.trials.distributions import draw
 
 MOST_DRAWS = 20
 """Draws for each cell of a random search before giving up on finding a different one."""
+FOR_WANDB = ("program", "command", "name", "description", "project", "entity", "metric")
+"""Keys of sweep files that tell W&B and its agents something, and mean nothing here."""
+REFUSED = {
+    "early_terminate": "works with W&B alone (`wandb sweep`); remove it to run locally",
+    "count": "is an option of `wandb agent`; in the file, run_cap: N takes the first N cells",
+}
+ENTRY = ("value", "values", "probabilities", "distribution", "min", "max", "mu", "sigma", "q")
+"""Keys of a parameter."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +46,9 @@ def shipped_sweeps() -> dict[str, Path]:
 def read_sweep(name_or_path: str) -> Sweep:
     """Read a sweep file, by path or by the name of a shipped one.
 
-    Of a grid, cells are the product of the parameters' values, the last parameter varying fastest. Of a random search
-    they are the first `run_cap` different draws of a sequence that is a function of the parameters alone, so that a
-    larger `run_cap` adds cells to those there are.
+    Of a grid, cells are the product of the parameters' values, the last parameter varying fastest, or the first
+    `run_cap` of these. Of a random search they are the first `run_cap` different draws of a sequence that is a function
+    of the parameters alone. A larger `run_cap` adds cells to those there are.
 
     Raises:
         ConfigError: no such file, not a sweep file, or something in it that does not run locally.
@@ -48,24 +58,40 @@ def read_sweep(name_or_path: str) -> Sweep:
     if name_or_path not in shipped and not path.exists():
         raise ConfigError(f"there is no sweep '{name_or_path}'. Shipped: {', '.join(shipped)}; or give a file")
     content = OmegaConf.to_container(read_yaml(path), resolve=False)
-    if not isinstance(content, dict) or not isinstance(content.get("parameters"), dict):
-        raise ConfigError(f"{path} is not a sweep file: it has no 'parameters'")
-    method = content.get("method")
-    if method not in ("grid", "random"):
-        raise ConfigError(
-            f"{path}: method '{method}' does not run locally, only 'grid' and 'random' do; "
-            f"`wandb sweep {path}` hands it to W&B"
-        )
-    if "early_terminate" in content:
-        raise ConfigError(
-            f"{path}: early_terminate works with W&B alone (`wandb sweep {path}`); remove it to run locally"
-        )
+    assert isinstance(content, dict)
     try:
-        parameters = _flat(content["parameters"])
-        cells = _grid(parameters) if method == "grid" else _random(parameters, content.get("run_cap"))
+        return Sweep(path.stem, _cells(content))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
-    return Sweep(path.stem, cells)
+
+
+def _cells(content: dict[Any, Any]) -> tuple[tuple[str, ...], ...]:
+    """The cells of a sweep file's content."""
+    for key, advice in REFUSED.items():
+        if key in content:
+            raise ConfigError(f"'{key}' {advice}")
+    _require_known(content, {"method", "parameters", "run_cap", *FOR_WANDB}, "a sweep file has no key")
+    method, parameters, run_cap = (content.get(key) for key in ("method", "parameters", "run_cap"))
+    if method not in ("grid", "random"):
+        raise ConfigError(
+            f"method '{method}' does not run locally, only 'grid' and 'random' do; `wandb sweep` hands the file to W&B"
+        )
+    if not isinstance(parameters, dict) or not parameters:
+        raise ConfigError("this is not a sweep file: it has no 'parameters'")
+    flat = _flat(parameters)
+    if method == "grid" and run_cap is None:
+        return _grid(flat)
+    if type(run_cap) is not int or run_cap < 1:
+        raise ConfigError(f"method {method} needs run_cap to be a number of cells, such as run_cap: 300, got {run_cap}")
+    return _grid(flat)[:run_cap] if method == "grid" else _random(flat, run_cap)
+
+
+def _require_known(given: Collection[Any], known: Collection[str], complaint: str) -> None:
+    for key in map(str, given):
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(sorted(known))}"
+            raise ConfigError(f"{complaint} '{key}'; {hint}")
 
 
 def _flat(parameters: dict[Any, Any], prefix: str = "") -> dict[str, dict[str, Any]]:
@@ -74,10 +100,15 @@ def _flat(parameters: dict[Any, Any], prefix: str = "") -> dict[str, dict[str, A
     for name, entry in parameters.items():
         key = f"{prefix}{name}"
         if not isinstance(entry, dict) or not entry:
-            raise ConfigError(f"parameter '{key}' needs 'value: x' or 'values: [x, y]'")
+            wanted = f"values: {write_value(entry)}" if isinstance(entry, list) else f"value: {write_value(entry)}"
+            raise ConfigError(f"parameter '{key}' needs a mapping; write {key}: {{{wanted}}}")
         if isinstance(entry.get("parameters"), dict):
+            _require_known(entry, {"parameters"}, f"parameter '{key}' has parameters of its own, so it cannot have")
             flat |= _flat(entry["parameters"], f"{key}.")
         else:
+            _require_known(entry, ENTRY, f"parameter '{key}' has no")
+            if "value" in entry and "values" in entry:
+                raise ConfigError(f"parameter '{key}' has both 'value' and 'values'; keep one")
             flat[key] = entry
     return flat
 
@@ -90,28 +121,17 @@ def _grid(parameters: dict[str, dict[str, Any]]) -> tuple[tuple[str, ...], ...]:
             raise ConfigError(
                 f"parameter '{key}' needs 'value: x' or 'values: [x, y]'; distributions need method random"
             )
-        axes.append(values)
-    return tuple(_words(parameters, values) for values in itertools.product(*axes))
+        axes.append([f"{key}={write_value(value)}" for value in values])
+    return tuple(itertools.product(*axes))
 
 
-def _random(parameters: dict[str, dict[str, Any]], run_cap: Any) -> tuple[tuple[str, ...], ...]:
+def _random(parameters: dict[str, dict[str, Any]], run_cap: int) -> tuple[tuple[str, ...], ...]:
     """Draw number i has a generator of its own, so draws do not depend on how many there are."""
-    if not isinstance(run_cap, int) or run_cap < 1:
-        raise ConfigError("method random needs run_cap, the number of cells, such as run_cap: 300")
     seed = int.from_bytes(hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).digest()[:8], "big")
     cells: dict[tuple[str, ...], None] = {}
     for number in range(run_cap * MOST_DRAWS):
         rng = np.random.default_rng([seed, number])
-        cells[_words(parameters, [draw(key, entry, rng) for key, entry in parameters.items()])] = None
+        cells[tuple(f"{key}={write_value(draw(key, entry, rng))}" for key, entry in parameters.items())] = None
         if len(cells) == run_cap:
             return tuple(cells)
     raise ConfigError(f"run_cap is {run_cap}, but the parameters have only about {len(cells)} different draws")
-
-
-def _words(keys: Iterable[str], values: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(f"{key}={_word(value)}" for key, value in zip(keys, values, strict=True))
-
-
-def _word(value: Any) -> str:
-    """A value as it stands on the command line; W&B writes the same."""
-    return value if isinstance(value, str) else json.dumps(value)

@@ -1,5 +1,6 @@
 """What the commands on sweeps share."""
 
+import shlex
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -28,6 +29,12 @@ def cells_of(sweep_file: str, overrides: tuple[str, ...], part: str) -> "list[Ce
     if not cells:
         raise click.UsageError(f"--shard {part} has no cells")
     return cells
+
+
+def again(command: str, sweep_file: str, overrides: tuple[str, ...], shard: str = "1/1") -> str:
+    """A command on the same cells, as it is typed."""
+    part = () if shard == "1/1" else ("--shard", shard)
+    return shlex.join(("lra-bench", "sweep", command, sweep_file, *overrides, *part))
 
 
 class progress_bar:  # noqa: N801 (used as a verb)
