@@ -15,6 +15,7 @@ from lra_bench.cli.new import new
 from lra_bench.cli.report import report
 from lra_bench.cli.sweep import sweep
 from lra_bench.cli.train import train
+from lra_bench.cli.wandb import wandb
 from lra_bench.core.errors import LraBenchError
 
 
@@ -52,5 +53,5 @@ def main() -> None:
     """Compare long-range sequence models under one protocol."""
 
 
-for command in (train, sweep, report, data, list_, check, new, bench, config, doctor):
+for command in (train, sweep, report, wandb, data, list_, check, new, bench, config, doctor):
     main.add_command(command)
