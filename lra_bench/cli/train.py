@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from lra_bench.core.record import RunRecord
     from lra_bench.trials.plan import Cell
 
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 Examples:
   lra-bench train task=lds model=stu optim.lr=0.05
   lra-bench train task=lds model=my_file:MyMixer train.max_steps=100 seed=1
+  lra-bench train task=lds model=stu train.devices=2
   lra-bench train --config my_trial.yaml tracking.wandb=offline
   lra-bench train --resume runs/train/0123456789ab
 """
@@ -48,8 +50,8 @@ def _run(cell: "Cell") -> None:
 
     from lra_bench import tracking
     from lra_bench.cli.show import record_summary
-    from lra_bench.core.errors import LraBenchError
     from lra_bench.core.record import Status
+    from lra_bench.tracking.push import fill_agents_run
     from lra_bench.trials import plan, state, worker
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
@@ -59,11 +61,41 @@ def _run(cell: "Cell") -> None:
         plan.freeze(cell)
     else:
         click.echo("This trial is finished already; delete its folder to run it again.")
-    try:
-        record = worker.run_trial(cell.folder, show_progress=sys.stderr.isatty())
-    except state.TrialBusyError as busy:
-        raise LraBenchError(f"another process is running this trial, in {cell.folder}") from busy
+        fill_agents_run(cell.folder)
+    record = _run_here(cell) if cell.config.train.devices == 1 else _run_ranks(cell)
     click.echo(record_summary(record, cell.folder))
     if record.status is Status.PREEMPTED:
         sys.exit(worker.PREEMPTED)
     sys.exit(1 if record.status in (Status.ERROR, Status.OOM) else 0)
+
+
+def _run_here(cell: "Cell") -> "RunRecord":
+    from lra_bench.core.errors import LraBenchError
+    from lra_bench.trials import state, worker
+
+    worker.watch_for_stop(cell.folder)
+    try:
+        return worker.run_trial(cell.folder, show_progress=sys.stderr.isatty())
+    except state.TrialBusyError as busy:
+        raise LraBenchError(f"another process is running this trial, in {cell.folder}") from busy
+
+
+def _run_ranks(cell: "Cell") -> "RunRecord":
+    """Run a trial in a process for each of its devices; the first one prints here."""
+    from contextlib import suppress
+
+    from lra_bench.core.errors import LraBenchError
+    from lra_bench.core.record import RunRecord
+    from lra_bench.trials.policy import Policy
+    from lra_bench.trials.runner import run_cells
+    from lra_bench.trials.slots import make_slots
+    from lra_bench.trials.state import Progress, progress
+
+    if progress(cell.folder) is Progress.RUNNING:
+        raise LraBenchError(f"another process is running this trial, in {cell.folder}")
+    with suppress(KeyboardInterrupt):
+        run_cells([cell], make_slots([cell], 1), lambda _: None, Policy(oom_retries=0), on_terminal=True)
+    path = cell.folder / "record.json"
+    if not path.exists():
+        raise LraBenchError(f"the trial was stopped before there was anything to save, in {cell.folder}")
+    return RunRecord.read(path)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from lra_bench.core.files import write_atomically
 from lra_bench.core.record import RunRecord
 
 
@@ -40,7 +41,7 @@ def progress(folder: Path) -> Progress:
     """How far a trial is."""
     if finished_record(folder) is not None:
         return Progress.DONE
-    if not folder.exists():
+    if not (folder / ".lock").exists():  # nobody has ever held it
         return Progress.WAITING
     try:
         with claim(folder):
@@ -50,13 +51,18 @@ def progress(folder: Path) -> Progress:
         return Progress.RUNNING
 
 
+def log_file(folder: Path, rank: int) -> Path:
+    """Where a process of a trial prints."""
+    return folder / ("log.txt" if rank == 0 else f"log.rank-{rank}.txt")
+
+
 def set_aside(folder: Path) -> None:
     """Make a trial that is over one to be run again: its record and config keep a name of their own beside the others.
 
     Raises:
         TrialBusyError: another process is running it.
     """
-    with claim(folder):
+    with claim(folder, wait=2.0):
         number = 1 + len(list(folder.glob("record.retried-*.json")))
         for name in ("record.json", "config.yaml"):
             path = folder / name
@@ -84,3 +90,41 @@ def claim(folder: Path, wait: float = 0.0) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def ask_to_stop(study: Path) -> None:
+    """Have every runner and every trial of a study save itself and stop, on whatever machine it is."""
+    write_atomically(_stop_file(study), "written by `lra-bench sweep stop`; `lra-bench sweep run` removes it\n")
+
+
+def forget_stop(study: Path) -> None:
+    """Let trials of a study run again."""
+    _stop_file(study).unlink(missing_ok=True)
+
+
+class StopRequest:
+    """Looks for a request to stop a study.
+
+    Args:
+        study: the folder of its trials.
+        ignore_old: one that is there already means others.
+    """
+
+    def __init__(self, study: Path, ignore_old: bool = False) -> None:
+        self._path = _stop_file(study)
+        self._ignored = self._stamp() if ignore_old else None
+
+    @property
+    def made(self) -> bool:
+        """Whether there is one."""
+        return (stamp := self._stamp()) is not None and stamp != self._ignored
+
+    def _stamp(self) -> int | None:
+        try:
+            return self._path.stat().st_mtime_ns
+        except OSError:
+            return None
+
+
+def _stop_file(study: Path) -> Path:
+    return study / "stop"

@@ -6,13 +6,23 @@ import signal
 import sys
 import threading
 import time
+from contextlib import nullcontext
+from dataclasses import dataclass
 from multiprocessing import connection, parent_process
 from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
 
-from lra_bench import experiment
 from lra_bench.config.compose import load_frozen
 from lra_bench.core.record import RunRecord, Status
-from lra_bench.trials.state import TrialBusyError, claim, finished_record
+from lra_bench.trials.state import StopRequest, TrialBusyError, claim, finished_record, log_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning import Callback
+
+    from lra_bench.training.ranks import Rank
 
 BUSY = 69
 PREEMPTED = 75
@@ -21,35 +31,92 @@ GRACE = 60.0
 """Seconds that a trial whose runner died has to save itself."""
 
 
-def run_trial(folder: Path, show_progress: bool = False) -> RunRecord:
+@dataclass(frozen=True)
+class Place:
+    """As what and where a process of a trial runs.
+
+    Attributes:
+        rank: its number among the trial's processes.
+        ranks: how many these are.
+        rendezvous: a file that does not exist yet, by which they find each other.
+        visible_devices: `CUDA_VISIBLE_DEVICES`, or None for no choice.
+        cores: CPU cores to stay on; empty for no choice.
+        on_terminal: print where the runner does, with a progress bar, instead of into a log file.
+        observers: callbacks that look on, such as a stopwatch.
+    """
+
+    rank: int
+    ranks: int
+    rendezvous: Path
+    visible_devices: str | None = None
+    cores: tuple[int, ...] = ()
+    on_terminal: bool = False
+    observers: "tuple[Callback, ...]" = ()
+
+
+def run_trial(
+    folder: Path, show_progress: bool = False, observers: "Sequence[Callback]" = (), rank: "Rank | None" = None
+) -> RunRecord:
     """Run the trial frozen in `folder`, or return its record if it is already over.
+
+    Args:
+        folder: the trial's.
+        show_progress: draw a progress bar.
+        observers: callbacks that look on.
+        rank: which of several processes this is; the first one claims the trial for all.
 
     Raises:
         TrialBusyError: another process is running it.
     """
-    with claim(folder, wait=2.0):
+    from lra_bench import experiment
+
+    with claim(folder, wait=2.0) if rank is None or rank.index == 0 else nullcontext():
         done = finished_record(folder)
-        return done or experiment.run(load_frozen(folder / "config.yaml"), folder, show_progress)
+        return done or experiment.run(load_frozen(folder / "config.yaml"), folder, show_progress, observers, rank)
 
 
-def main(folder: Path, device: int | None) -> None:
-    """Entry point of a trial's process: own process group, own log file, one device.
-
-    Args:
-        folder: the trial's.
-        device: index of the GPU to use, or None for no choice.
-    """
+def main(folder: Path, place: Place) -> None:
+    """Entry point of a trial's process: own process group, own log file, its devices and cores alone."""
     os.setsid()
-    _log_to(folder / "log.txt")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
-    if device is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(device)
-    threading.Thread(target=_stop_with_the_runner, daemon=True).start()
+    if not place.on_terminal:
+        _log_to(log_file(folder, place.rank))
+    form = "%(message)s" if place.on_terminal else "%(asctime)s %(message)s"
+    logging.basicConfig(level=logging.INFO, format=form, stream=sys.stdout)
+    if place.visible_devices is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = place.visible_devices
+    if place.cores:
+        os.sched_setaffinity(0, place.cores)
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, _leave)
+    stop = StopRequest(folder.parent, ignore_old=place.on_terminal)
+    if stop.made:
+        sys.exit(PREEMPTED)
+    threading.Thread(target=_watch_runner, args=(stop,), daemon=True).start()
     try:
-        record = run_trial(folder)
+        record = run_trial(folder, place.on_terminal and sys.stderr.isatty(), place.observers, _rank(place))
     except TrialBusyError:
         sys.exit(BUSY)
     sys.exit(PREEMPTED if record.status is Status.PREEMPTED else 0)
+
+
+def watch_for_stop(folder: Path) -> None:
+    """Let this process save its trial and stop when `sweep stop` asks for it from now on."""
+
+    def wait() -> None:
+        stop = StopRequest(folder.parent, ignore_old=True)
+        while not stop.made:
+            time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _rank(place: Place) -> "Rank | None":
+    if place.ranks == 1:
+        return None
+    from lra_bench.training.ranks import Rank
+
+    return Rank(place.rank, place.ranks, place.rendezvous)
 
 
 def _log_to(path: Path) -> None:
@@ -61,11 +128,17 @@ def _log_to(path: Path) -> None:
     os.close(handle)
 
 
-def _stop_with_the_runner() -> None:
-    """Wait for the runner to die; then ask this process to save itself and stop."""
+def _leave(number: int, frame: FrameType | None) -> None:
+    """Before the first step and after the last one, all there is to save has been saved."""
+    os._exit(PREEMPTED)
+
+
+def _watch_runner(stop: StopRequest) -> None:
+    """Wait for the runner to die or for a request to stop; then ask this process to save itself, and end it."""
     runner = parent_process()
     assert runner is not None
-    connection.wait([runner.sentinel])
+    while not connection.wait([runner.sentinel], timeout=1.0) and not stop.made:
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(GRACE)
-    os._exit(PREEMPTED)
+    os.killpg(0, signal.SIGKILL)

@@ -4,7 +4,7 @@ from collections import Counter
 
 import click
 
-from lra_bench.cli.sweep.common import OVERRIDES, SHARD, SWEEP_FILE, cells_of
+from lra_bench.cli.sweep.common import OVERRIDES, SHARD, SWEEP_FILE, again, cells_of
 
 
 @click.command(
@@ -25,11 +25,12 @@ def retry(sweep_file: str, overrides: tuple[str, ...], shard: str, failed: bool,
     Their records are kept under another name. A result, such as diverged, can be repeated by naming its status.
     """
     from lra_bench.core.record import Status
+    from lra_bench.trials.policy import FAILURES
     from lra_bench.trials.state import TrialBusyError, finished_record, set_aside
 
     if unknown := set(statuses) - {status.value for status in Status}:
         raise click.UsageError(f"no such status: {', '.join(sorted(unknown))}; known: {', '.join(Status)}")
-    wanted = {*statuses, *([Status.OOM, Status.ERROR, Status.TIMEOUT] if failed else [])}
+    wanted = {*statuses, *(FAILURES if failed else ())}
     if not wanted:
         raise click.UsageError("say which: --failed, or --status STATUS")
     counts: Counter[str] = Counter()
@@ -43,4 +44,4 @@ def retry(sweep_file: str, overrides: tuple[str, ...], shard: str, failed: bool,
             counts[str(record.status)] += 1
     named = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
     click.echo(f"{counts.total()} cells to be run again" + (f": {named}" if named else ""))
-    click.echo(" ".join(["next: lra-bench sweep run", sweep_file, *overrides]))
+    click.echo(f"next: {again('run', sweep_file, overrides, shard)}")

@@ -1,57 +1,91 @@
 """Trials as processes of this machine."""
 
 import multiprocessing
-import os
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterable
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
+from lra_bench.core.registry import MODELS, TASKS
 from lra_bench.trials import worker
 from lra_bench.trials.plan import Cell
+from lra_bench.trials.slots import Slot
 
-
-@dataclass(frozen=True)
-class Slot:
-    """Room for one trial at a time; `device` is the GPU it is pinned to, None on a CPU."""
-
-    device: int | None = None
-
-
-def make_slots(cells: list[Cell], count: int | None) -> list[Slot]:
-    """As many slots as devices: GPUs where a cell may use them, else CPU cores divided by the threads of a trial.
-
-    Args:
-        cells: to be run.
-        count: slots asked for, or None.
-    """
-    import torch
-
-    gpus = torch.cuda.device_count() if any(c.config.train.accelerator != "cpu" for c in cells) else 0
-    if gpus:
-        return [Slot(index % gpus) for index in range(count or gpus)]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = max((c.config.train.threads or cores for c in cells), default=1)
-    return [Slot()] * (count or max(1, cores // threads))
+if TYPE_CHECKING:
+    from lightning import Callback
 
 
 class LocalLauncher:
     """Starts trial processes.
 
-    On Linux they are forked from a server that has imported the framework once, so a trial starts in milliseconds
-    and still shares no state with any other. Elsewhere they are spawned.
+    On Linux they are forked from a server that has imported the framework and the models and tasks of this project
+    once, so a trial starts in milliseconds and still shares no state with any other. Elsewhere they are spawned.
+
+    Args:
+        cells: that will be started.
+        on_terminal: rank 0 draws a progress bar and prints where this process prints, instead of into its log.
+        observers: callbacks that look on in every process.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, cells: Iterable[Cell], on_terminal: bool = False, observers: "tuple[Callback, ...]" = ()
+    ) -> None:
+        self._on_terminal = on_terminal
+        self._observers = observers
+        self._rendezvous = TemporaryDirectory(prefix="lra-bench-")
+        self._starts = 0
         self._context: SpawnContext | ForkServerContext
         if sys.platform == "linux":
             self._context = multiprocessing.get_context("forkserver")
-            self._context.set_forkserver_preload(["lra_bench.trials.worker"])
+            self._context.set_forkserver_preload(["__main__", "lra_bench.trials.warm", *_own_modules(cells)])
         else:
             self._context = multiprocessing.get_context("spawn")
 
-    def start(self, cell: Cell, slot: Slot) -> BaseProcess:
-        """Start a trial; its process ends by itself."""
-        process = self._context.Process(target=worker.main, args=(cell.folder, slot.device))
+    def start(self, cell: Cell, slot: Slot) -> list[BaseProcess]:
+        """Start a process for each of `train.devices`; they end by themselves."""
+        self._starts += 1
+        count = cell.config.train.devices
+        rendezvous = Path(self._rendezvous.name) / str(self._starts)
+        processes: list[BaseProcess] = []
+        try:
+            for rank in range(count):
+                place = worker.Place(
+                    rank,
+                    count,
+                    rendezvous,
+                    slot.visible_devices(),
+                    slot.cores_of(rank, count),
+                    on_terminal=self._on_terminal and rank == 0,
+                    observers=self._observers,
+                )
+                processes.append(self._start(cell, place))
+        except BaseException:
+            for process in processes:
+                process.kill()
+            raise
+        return processes
+
+    def close(self) -> None:
+        """Remove what the processes met by; none of them runs any more."""
+        self._rendezvous.cleanup()
+
+    def _start(self, cell: Cell, place: worker.Place) -> BaseProcess:
+        try:
+            return self._started(cell, place)
+        except (EOFError, ConnectionError):  # somebody has killed the server; there is a new one next time
+            return self._started(cell, place)
+
+    def _started(self, cell: Cell, place: worker.Place) -> BaseProcess:
+        process = self._context.Process(target=worker.main, args=(cell.folder, place))
         process.start()
         return process
+
+
+def _own_modules(cells: Iterable[Cell]) -> list[str]:
+    """Modules of this project's models and tasks; those of others may do anything when they are imported."""
+    names = {(MODELS, cell.config.model.name) for cell in cells} | {(TASKS, cell.config.task.name) for cell in cells}
+    entries = [registry.find(name) for registry, name in names]
+    return sorted({entry.path.partition(":")[0] for entry in entries if entry.origin == "lra-bench"})
