@@ -1,5 +1,8 @@
 """The parts of a trial, built from its config. Free of Lightning."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from lra_bench.config.schema import Config
@@ -24,10 +27,17 @@ def build_net(config: Config, spec: TaskSpec) -> Backbone:
         ConfigError: the parts do not fit each other.
     """
     mixer_class = MODELS.load(config.model.name, SequenceMixer)
+    torch.manual_seed(config.seed)
+    with default_precision(config):
+        return Backbone(config.backbone, spec, lambda ctx: mixer_class(config.model, ctx), mixer_class.mixes_channels)
+
+
+@contextmanager
+def default_precision(config: Config) -> Iterator[None]:
+    """Real numbers that are made within have the precision of the trial's parameters."""
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64 if config.train.precision == "64-true" else torch.float32)
-    torch.manual_seed(config.seed)
     try:
-        return Backbone(config.backbone, spec, lambda ctx: mixer_class(config.model, ctx), mixer_class.mixes_channels)
+        yield
     finally:
         torch.set_default_dtype(default)

@@ -3,16 +3,20 @@
 import logging
 import traceback
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DDPStrategy
+from torch import distributed
 
 from lra_bench import tracking
-from lra_bench.building import build_net, build_task
+from lra_bench.building import build_net, build_task, default_precision
 from lra_bench.config.schema import Config
 from lra_bench.core.errors import LraBenchError
 from lra_bench.core.record import ModelInfo, RunRecord, Selection, Status, TaskInfo
@@ -29,42 +33,59 @@ from lra_bench.training.module import LitSequenceModel
 from lra_bench.training.objectives import make_objective
 from lra_bench.training.optimizers import parameter_groups
 from lra_bench.training.progress import StepBar
+from lra_bench.training.ranks import Peers, Rank, StartedProcesses, join, lost_contact
 
 SELECTION_RULE = "best {split} {metric}, earliest step on ties"
+ALLOCATION_FAILED = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""What torch says in plain RuntimeErrors when there is no memory: of the CPU, of the driver, of cuBLAS."""
 
 
-def run(config: Config, folder: Path, show_progress: bool = False) -> RunRecord:
+def run(
+    config: Config,
+    folder: Path,
+    show_progress: bool = False,
+    observers: Sequence[Callback] = (),
+    rank: Rank | None = None,
+) -> RunRecord:
     """Run a trial, or go on with one that was interrupted, and write `record.json` into its folder.
 
     Args:
         config: the composed config.
         folder: the trial's own; holds checkpoints of an earlier, interrupted run if there was one.
         show_progress: draw a progress bar.
+        observers: further callbacks that look on, such as a stopwatch.
+        rank: which one this is of the `train.devices` processes that all call this; None for one that is alone.
 
     Returns:
-        The record that was written. A failure of the trial is a status, not an exception.
+        The record that was written. A failure of the trial is a status, not an exception. Where another process is
+        gone the status is `preempted`, unless that one left a record, which then is returned.
     """
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     outcome = Outcome()
+    peers = Peers(rank.index, rank.count) if rank else Peers()
     logger: Logger | None = None
     try:
-        logger = tracking.make_logger(config, identity(config), folder)
-        _train_and_test(config, folder, outcome, logger, show_progress)
+        peers = join(rank, config.train)
+        if peers.leads:
+            logger = tracking.make_logger(config, identity(config), folder)
+        _train_and_test(config, folder, outcome, logger, show_progress, observers, peers)
     except (torch.OutOfMemoryError, MemoryError) as error:
         outcome.status, outcome.message = Status.OOM, _one_line(error)
     except (Exception, SystemExit) as error:
-        outcome.status, outcome.message = Status.ERROR, _one_line(error)
-        if not isinstance(error, LraBenchError):
+        allocation_failed = any(words in str(error) for words in ALLOCATION_FAILED)
+        outcome.status, outcome.message = Status.OOM if allocation_failed else Status.ERROR, _one_line(error)
+        if peers.count > 1 and lost_contact(error):
+            outcome.status, outcome.message = Status.PREEMPTED, f"another process is gone ({_one_line(error)})"
+        elif not isinstance(error, LraBenchError):
             traceback.print_exc()
     finally:
         outcome.peak_memory_mb = peak_memory_mb(on_gpu=outcome.device not in ("cpu", "unknown"))
         if logger is not None:
-            outcome.tracking = tracking.finish(
-                logger,
-                {"status": str(outcome.status), **{f"test/{k}": v for k, v in outcome.test.items()}},
-                failed=outcome.status in (Status.ERROR, Status.OOM),
-            )
-        record = write_record(config, folder, outcome)
+            outcome.tracking = tracking.where(logger)
+        record = write_record(config, folder, outcome, peers.index, peers.count)
+        peers.leave()
+        if logger is not None:
+            tracking.finish(logger, record)
     return record
 
 
@@ -77,10 +98,17 @@ def record_death(config: Config, folder: Path, status: Status, message: str) -> 
     return write_record(config, folder, outcome)
 
 
-def _train_and_test(config: Config, folder: Path, outcome: Outcome, logger: Logger | None, show_progress: bool) -> None:
+def _train_and_test(
+    config: Config,
+    folder: Path,
+    outcome: Outcome,
+    logger: Logger | None,
+    show_progress: bool,
+    observers: Sequence[Callback],
+    peers: Peers,
+) -> None:
     """Everything that may fail; fills `outcome` as it goes."""
-    if config.train.threads is not None:
-        torch.set_num_threads(config.train.threads)
+    torch.set_num_threads(config.train.threads or max(1, torch.get_num_threads() // peers.count))
     task = build_task(config)
     outcome.task = _task_info(task)
     net = build_net(config, task.spec)
@@ -90,23 +118,27 @@ def _train_and_test(config: Config, folder: Path, outcome: Outcome, logger: Logg
     outcome.learning_rates = {group.name: group.lr for group in groups}
     outcome.model = _model_info(config, net, task.spec.seq_len)
     outcome.task = outcome.task.model_copy(update={"fingerprint": task.fingerprint(), "baselines": task.baselines()})
-    module = LitSequenceModel(
-        net,
-        make_objective(task.spec),
-        groups,
-        config.optim,
-        config.train.max_steps,
-        {"val": task.size(task.selects_on), "test": task.size("test")},
-        config.train.compile,
-    )
-    guard = Guard(config.train, task.spec)
-    checkpointer = Checkpointer(folder / "checkpoints", task.spec)
-    history = History(folder / "history.jsonl", config.train.log_every)
+    if not peers.leads:
+        torch.manual_seed(_seed_of(peers.index, config.seed))
+    with default_precision(config):
+        module = LitSequenceModel(
+            net,
+            make_objective(task.spec),
+            groups,
+            config.optim,
+            config.train.max_steps,
+            {"val": task.size(task.selects_on), "test": task.size("test")},
+            config.train.accumulate,
+            config.train.compile,
+        )
+    guard = Guard(config.train, task.spec, peers, folder / "heartbeat")
+    checkpointer = Checkpointer(folder / "checkpoints", task.spec, peers)
+    history = History(folder / "history.jsonl", config.train.log_every, peers)
     with _quiet_lightning():
-        callbacks: list[Callback] = [guard, history, checkpointer]
-        if show_progress:
+        callbacks: list[Callback] = [guard, history, checkpointer, *observers]
+        if show_progress and peers.leads:
             callbacks.append(StepBar(config.train.max_steps, task.spec.metric, config.train.log_every))
-        trainer = _trainer(config, folder, callbacks, logger)
+        trainer = _trainer(config, folder, callbacks, logger, peers)
         outcome.device = _device_name(trainer)
         backends = {mixer.backend(trainer.strategy.root_device) for mixer in net.mixers.values()}
         outcome.model = outcome.model.model_copy(update={"backend": ", ".join(sorted(backends))})
@@ -134,6 +166,7 @@ def _fit(
     except TrialStopped as stop:
         outcome.status, outcome.message, outcome.failed_step = stop.status, stop.message, stop.failed_step
     finally:
+        guard.stop_watching()
         outcome.steps, outcome.seconds = trainer.global_step, guard.elapsed()
 
 
@@ -175,11 +208,18 @@ def _model_info(config: Config, net: Backbone, seq_len: int) -> ModelInfo:
     )
 
 
-def _trainer(config: Config, folder: Path, callbacks: list[Callback], logger: Logger | None) -> Trainer:
+def _seed_of(rank: int, seed: int) -> int:
+    """Seed of the dropout of a process other than the first, which goes on where initialisation left off."""
+    return int(np.random.SeedSequence([seed, rank]).generate_state(1, np.uint64)[0])
+
+
+def _trainer(config: Config, folder: Path, callbacks: list[Callback], logger: Logger | None, peers: Peers) -> Trainer:
     train = config.train
-    return Trainer(
+    trainer = Trainer(
         accelerator=train.accelerator,
-        devices=1,
+        devices=peers.count,
+        strategy=DDPStrategy(broadcast_buffers=False) if distributed.is_initialized() else "auto",
+        plugins=[StartedProcesses(peers)],
         precision=train.precision,
         max_epochs=-1,
         max_steps=train.max_steps,
@@ -194,6 +234,14 @@ def _trainer(config: Config, folder: Path, callbacks: list[Callback], logger: Lo
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
+    _leave_signals_to_the_guard(trainer)
+    return trainer
+
+
+def _leave_signals_to_the_guard(trainer: Trainer) -> None:
+    """Lightning 2.6 asks the other processes about SIGTERM in the handler, and waits for the device at every step."""
+    trainer._signal_connector.register_signal_handlers = lambda: None  # type: ignore[method-assign]
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
 
 
 class _quiet_lightning(warnings.catch_warnings):  # noqa: N801 (used as a verb)
@@ -203,8 +251,17 @@ class _quiet_lightning(warnings.catch_warnings):  # noqa: N801 (used as a verb)
         super().__enter__()
         logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
         warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)  # Lightning 2.6 with torch 2.13
+        warnings.filterwarnings(
+            "ignore", ".*broadcast_buffers.*", FutureWarning
+        )  # torch 2.13; older ones know no other
+        warnings.filterwarnings(
+            "ignore", ".*called before the ``update``.*"
+        )  # a process may have no example of a group
+        warnings.filterwarnings("ignore", ".*sync_dist=True.*")  # the metrics have been reduced when they are logged
+        warnings.filterwarnings("ignore", ".*Grad strides do not match.*")  # costs a copy of a parameter of that size
         warnings.filterwarnings("ignore", ".*does not have many workers.*")  # batches are made by vectorised code
         warnings.filterwarnings("ignore", ".*GPU available but not used.*")  # tiny tasks ask for the CPU
+        warnings.filterwarnings("ignore", ".*`srun` command is available.*")  # processes are started by this project
 
 
 def _device_name(trainer: Trainer) -> str:

@@ -48,11 +48,38 @@ def identity(config: Config) -> str:
     return trial_id(config, TASKS.load(config.task.name, SequenceDataModule).VERSION)
 
 
-def write_record(config: Config, folder: Path, outcome: Outcome) -> RunRecord:
-    """Write `record.json` into the trial's folder, with the learning curve that is there."""
+def write_record(config: Config, folder: Path, outcome: Outcome, rank: int = 0, ranks: int = 1) -> RunRecord:
+    """Write `record.json` into the trial's folder, with the learning curve that is there.
+
+    Of several processes the first one writes. Another writes only that it failed, and a failure or an interruption does
+    not replace the record of a trial that is over: the first process to fail knows why.
+
+    Args:
+        config: of the trial.
+        folder: the trial's.
+        outcome: as this process sees it.
+        rank: which process this is.
+        ranks: how many train together.
+
+    Returns:
+        What is the trial's record now; or, from a process that does not write it, would be.
+    """
+    failed = outcome.status in (Status.ERROR, Status.OOM)
+    if ranks > 1 and (failed or outcome.status is Status.PREEMPTED):
+        earlier = _finished_record(folder / "record.json")
+        if earlier is not None:
+            return earlier
+    if failed and rank > 0:
+        outcome.message = f"rank {rank}: {outcome.message}"
     record = _record(config, folder, outcome)
-    record.write(folder / "record.json")
+    if failed or rank == 0:
+        record.write(folder / "record.json")
     return record
+
+
+def _finished_record(path: Path) -> RunRecord | None:
+    record = RunRecord.read(path) if path.exists() else None
+    return record if record is not None and record.status.finished else None
 
 
 def _record(config: Config, folder: Path, outcome: Outcome) -> RunRecord:

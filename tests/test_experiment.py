@@ -154,6 +154,17 @@ def test_a_rate_beyond_reason_is_diverged_with_its_step(tmp_path, name):
     assert curve[-1] is None or curve[-1] > 1e9
 
 
+def test_a_divergence_that_nobody_had_looked_at_outlasts_an_interruption(tmp_path, interrupt, monkeypatch):
+    words = ("optim.lr=1e6", "train.max_steps=30", "train.log_every=20", "train.val_every=30")
+    step = run(tmp_path / "reference", *words).failed_step
+    assert step < 15
+    interrupt(step, "signal")
+    assert run(tmp_path / "cut", *words).status is Status.PREEMPTED
+    monkeypatch.undo()
+    second = run(tmp_path / "cut", *words)
+    assert (second.status, second.failed_step) == (Status.DIVERGED, step)
+
+
 def test_divergence_in_the_last_steps_is_seen(tmp_path):
     record = run(tmp_path, "optim.lr=1e30", "train.max_steps=3", "train.log_every=100")
     assert record.status is Status.DIVERGED
@@ -219,6 +230,15 @@ def test_precision_64_has_filters_in_float64(tmp_path):
 
 def test_bf16_trains(tmp_path):
     assert run(tmp_path, "train.precision=bf16-mixed", "optim.lr=0.05").status is Status.OK
+
+
+def test_micro_batches_train_the_same_network(tmp_path):
+    words = ("model=lru", "train.global_batch_size=6", "train.precision=64-true", "optim.grad_clip=0.01")
+    whole, parts = (run(tmp_path / n, *words, f"train.accumulate={n}") for n in ("1", "3"))
+    assert whole.trial_id == parts.trial_id
+    assert parts.val == pytest.approx(whole.val, rel=1e-12)
+    curves = [[p.train_loss for p in record.curve if not p.val] for record in (whole, parts)]
+    assert curves[0] == pytest.approx(curves[1], rel=1e-12)
 
 
 def test_gradients_are_clipped(tmp_path):

@@ -26,6 +26,6 @@ class Batch(NamedTuple):
     mask2: Tensor | None = None
     group: Tensor | None = None
 
-    def select(self, examples: Tensor | list[int]) -> "Batch":
-        """Some of the examples: by a (B,) bool mask, or by index."""
+    def select(self, examples: Tensor | list[int] | slice) -> "Batch":
+        """Some of the examples: by a (B,) bool mask, by index, or a range of them."""
         return Batch._make(None if part is None else part[examples] for part in self)

@@ -14,6 +14,9 @@ NOT_RESULT_RELEVANT = (
     "tracking",
     "train.eval_batch_size",
     "train.accelerator",
+    "train.devices",
+    "train.strategy",
+    "train.accumulate",
     "train.threads",
     "train.workers",
     "train.time_limit",
@@ -132,6 +135,9 @@ class TrainConfig:
         log_every: steps between points of the training curve, each the mean loss since the last.
         precision: of the arithmetic; parameters stay float32 under bf16-mixed.
         accelerator: where to run.
+        devices: processes that train together, each on a device of its own with an equal share of every batch.
+        strategy: auto is ddp where there are several devices.
+        accumulate: micro-batches that each device splits its share into, one after the other, to save memory.
         compile: use torch.compile on the network.
         threads: CPU threads; null leaves torch's default.
         workers: processes that prepare batches; 0 prepares them in the training process.
@@ -147,6 +153,9 @@ class TrainConfig:
     log_every: int = 10
     precision: Literal["32-true", "64-true", "bf16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = 1
+    strategy: Literal["auto", "ddp"] = "auto"
+    accumulate: int = 1
     compile: bool = False
     threads: int | None = None
     workers: int = 0
@@ -155,13 +164,35 @@ class TrainConfig:
     diverge_factor: float = 1e6
 
     def __post_init__(self) -> None:
-        for key in ("max_steps", "global_batch_size", "eval_batch_size", "val_every", "log_every"):
+        for key in (
+            "max_steps",
+            "global_batch_size",
+            "eval_batch_size",
+            "val_every",
+            "log_every",
+            "devices",
+            "accumulate",
+        ):
             require(getattr(self, key) >= 1, f"train.{key}", "at least 1", getattr(self, key))
         for key in ("threads", "time_limit", "chance_steps"):
             value = getattr(self, key)
             require(value is None or value > 0, f"train.{key}", "positive or null", value)
         require(self.workers >= 0, "train.workers", "zero or more", self.workers)
         require(self.diverge_factor > 1, "train.diverge_factor", "above 1", self.diverge_factor)
+        self._require_equal_parts()
+
+    def _require_equal_parts(self) -> None:
+        """The batch of a step is the same whatever it is split into, so the parts must be equal."""
+        size, parts = self.global_batch_size, self.devices * self.accumulate
+        if size % parts == 0:
+            return
+        fitting = [number for number in range(1, size + 1) if size % number == 0]
+        near = [n for n in fitting if n < parts][-1:] + [n for n in fitting if n > parts][:1]
+        raise ConfigError(
+            f"train.global_batch_size={size} does not split into train.devices={self.devices} times "
+            f"train.accumulate={self.accumulate} equal parts; devices times accumulate may be "
+            f"{' or '.join(map(str, near))}"
+        )
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import count
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -115,12 +116,12 @@ class SequenceDataModule(ABC):
         assert size is not None, "only training streams are endless"
         return size
 
-    def train_loader(self, start: int = 0) -> DataLoader[Batch]:
-        """Endless batches from a step on."""
+    def train_loader(self, start: int = 0, rank: int = 0, ranks: int = 1) -> DataLoader[Batch]:
+        """Endless batches from a step on; each of several processes has its share of every batch."""
         source = self.source("train")
         return ResumableLoader(
             source,
-            batch_sampler=StepSampler(source.size, self.train.global_batch_size, self.seed, start),
+            batch_sampler=StepSampler(source.size, self.train.global_batch_size, self.seed, start, rank, ranks),
             collate_fn=_as_it_is,
             generator=torch.Generator(),
             num_workers=self.train.workers,
@@ -143,32 +144,37 @@ class SequenceDataModule(ABC):
 
 
 class StepSampler(Sampler[list[int]]):
-    """Indices of the batch of every step from `start` on, without end.
+    """Indices of the batch of every step from `start` on, without end, or of one process's share of it.
 
     A finite split is walked in passes, each in an order drawn from (seed, pass); a batch may span two passes.
     An endless stream is walked in order. Nothing but the step decides a batch, so resuming needs no state.
+    The shares of the processes, one after the other, are the batch.
 
     Args:
         size: examples in the split, None for an endless stream.
-        batch_size: examples per step.
+        batch_size: examples per step of all processes together, a multiple of `ranks`.
         seed: of the orders.
         start: first step.
+        rank: which process this is.
+        ranks: how many there are.
     """
 
-    def __init__(self, size: int | None, batch_size: int, seed: int, start: int = 0) -> None:
+    def __init__(
+        self, size: int | None, batch_size: int, seed: int, start: int = 0, rank: int = 0, ranks: int = 1
+    ) -> None:
         self.size = size
         self.batch_size = batch_size
         self.seed = seed
         self.start = start
+        self._share = range(batch_size * rank // ranks, batch_size * (rank + 1) // ranks)
         self._pass = -1
         self._order = np.empty(0, dtype=np.int64)
 
     def __iter__(self) -> Iterator[list[int]]:
-        position = self.start * self.batch_size
-        while True:
-            positions = range(position, position + self.batch_size)
+        for step in count(self.start):
+            first = step * self.batch_size
+            positions = range(first + self._share.start, first + self._share.stop)
             yield list(positions) if self.size is None else self._examples_at(positions, self.size)
-            position += self.batch_size
 
     def _examples_at(self, positions: range, size: int) -> list[int]:
         """Examples at positions of the concatenated passes."""

@@ -15,8 +15,9 @@ class TaskFeed(LightningDataModule):
         self.task = task
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Endless batches from the trainer's current step on."""
-        return self.task.train_loader(self._trainer.global_step)
+        """This process's share of endless batches, from the trainer's current step on."""
+        trainer = self._trainer
+        return self.task.train_loader(trainer.global_step, trainer.global_rank, trainer.world_size)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """This process's share of the split that selects the step."""

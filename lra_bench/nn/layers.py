@@ -5,13 +5,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from lra_bench.nn.batch_norm import BatchNorm
+
 
 class MaskedBatchNorm(nn.Module):
     """Batch normalisation over the real positions of (B, L, D); padded positions become zero."""
 
     def __init__(self, d_model: int) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm1d(d_model)
+        self.norm = BatchNorm(d_model)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(B, L, D), (B, L) bool or None -> (B, L, D)."""

@@ -12,22 +12,27 @@ from lra_bench.core.record import Status
 from lra_bench.core.specs import TaskSpec
 from lra_bench.training.guard import TrialStopped
 from lra_bench.training.history import logged_metrics
+from lra_bench.training.ranks import Peers
 
 
 class Checkpointer(Checkpoint):
     """After each validation, keeps the best weights, then everything needed to go on.
 
     `last.ckpt` names its best step, and `best-<step>.ckpt` of that step is older than it: a crash between the two
-    writes leaves a pair that belongs together.
+    writes leaves a pair that belongs together. One of several processes writes, for all of them; `last.ckpt` holds the
+    random generators of each. Where a trial goes on with another number of processes, those that the checkpoint does
+    not know keep the generators that they began with.
 
     Args:
         folder: where checkpoints are kept.
         spec: primary metric and its direction.
+        peers: the processes that train together.
     """
 
-    def __init__(self, folder: Path, spec: TaskSpec) -> None:
+    def __init__(self, folder: Path, spec: TaskSpec, peers: Peers) -> None:
         self.folder = folder
         self.spec = spec
+        self.peers = peers
         self.best_step: int | None = None
         self.best_metrics: dict[str, float] = {}
         self._rng: dict[str, Any] = {}
@@ -48,8 +53,9 @@ class Checkpointer(Checkpoint):
         name = self.spec.metric
         if self.spec.better(metrics[name], self.best_metrics.get(name)):
             self.best_step, self.best_metrics = trainer.global_step, metrics
-            with replacing(self.best) as path:
-                torch.save(pl_module.state_dict(), path)
+            if self.peers.leads:
+                with replacing(self.best) as path:
+                    torch.save(pl_module.state_dict(), path)
         self.save(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -59,6 +65,9 @@ class Checkpointer(Checkpoint):
 
     def save(self, trainer: Trainer) -> None:
         """Write `last.ckpt`, then drop best weights that it no longer names."""
+        if not self.peers.leads:
+            trainer.save_checkpoint(self.last)  # writes nothing here, but gathers what the leading process writes
+            return
         with replacing(self.last) as path:
             trainer.save_checkpoint(path)
         for old in self.folder.glob("best-*.ckpt"):
@@ -83,13 +92,15 @@ class Checkpointer(Checkpoint):
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         for count in (progress["total"], progress["current"]):
             count["ready"] = count["completed"]
-        checkpoint["rng"] = {"cpu": torch.get_rng_state()}
+        rng = {"cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
-            checkpoint["rng"]["cuda"] = torch.cuda.get_rng_state()
+            rng["cuda"] = torch.cuda.get_rng_state()
+        checkpoint["rng"] = self.peers.gathered(rng)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Remember the state of the random generators until training starts."""
-        self._rng = checkpoint["rng"]
+        """Remember the state of this process's random generators until training starts."""
+        if self.peers.index < len(checkpoint["rng"]):
+            self._rng = checkpoint["rng"][self.peers.index]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Put the random generators back where they were."""

@@ -4,17 +4,18 @@ import math
 import signal
 import threading
 import time
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
 from lightning import Callback, LightningModule, Trainer
-from torch import Tensor
 
 from lra_bench.core.record import Status
 from lra_bench.core.settings import TrainConfig
 from lra_bench.core.specs import TaskSpec
 from lra_bench.training.history import logged_metrics
+from lra_bench.training.losses import RecentLosses
+from lra_bench.training.ranks import Peers
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
@@ -38,17 +39,28 @@ class TrialStopped(Exception):
 class Guard(Callback):
     """Watches the loss, the clock and the signals SIGTERM, SIGUSR1 and SIGINT; raises `TrialStopped`.
 
-    It raises between two steps, where a checkpoint is exact. The first bad step is kept on the device and looked at
-    every `log_every` steps, so that a GPU is never waited for.
+    It raises between two steps, where a checkpoint is exact, and in all processes at the same one, whichever of them
+    was asked to stop. Losses stay on the device and are looked at every `log_every` steps, so that a GPU is never
+    waited for. At most once a second it touches a file, as a sign of life.
+
+    Args:
+        train: limits.
+        spec: primary metric and its value at chance.
+        peers: the processes that train together.
+        heartbeat: the file to touch.
     """
 
-    def __init__(self, train: TrainConfig, spec: TaskSpec) -> None:
+    def __init__(self, train: TrainConfig, spec: TaskSpec, peers: Peers, heartbeat: Path) -> None:
         self.train = train
         self.spec = spec
+        self.peers = peers
+        self.heartbeat = heartbeat
         self.seconds = 0.0
         self._since: float | None = None
-        self._first_loss: Tensor | float | None = None
-        self._first_bad: Tensor | None = None
+        self._last_beat = -math.inf
+        self._losses = RecentLosses(peers)
+        self._first_loss: float | None = None
+        self._first_bad: int | None = None
         self._learnt = False
         self._bad_validation: int | None = None
         self._signal: int | None = None
@@ -68,16 +80,20 @@ class Guard(Callback):
         batch_idx: int,
     ) -> None:
         """Judge what has been done so far, before the next step."""
+        self._beat()
         step = trainer.global_step
         if step % self.train.log_every == 0:
             self._check_divergence()
         limit = self.train.chance_steps
         if limit is not None and step >= limit and not self._learnt:
             raise TrialStopped(Status.CHANCE, f"no better than chance by step {step}")
-        if self.train.time_limit is not None and self.elapsed() > self.train.time_limit:
-            raise TrialStopped(Status.TIMEOUT, f"used up its {self.train.time_limit:g} s at step {step}")
-        if self._signal is not None:
-            raise TrialStopped(Status.PREEMPTED, f"stopped by {signal.Signals(self._signal).name} at step {step}")
+        time_limit = self.train.time_limit
+        late = time_limit is not None and self.elapsed() > time_limit
+        anyone_late, stop = self.peers.largest(late, self._signal or 0)
+        if anyone_late:
+            raise TrialStopped(Status.TIMEOUT, f"used up its {time_limit:g} s at step {step}")
+        if stop:
+            raise TrialStopped(Status.PREEMPTED, f"stopped by {signal.Signals(stop).name} at step {step}")
 
     def on_train_batch_end(
         self,
@@ -87,14 +103,16 @@ class Guard(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Note a loss that is not finite or has exploded."""
-        loss = outputs["loss"].detach()
-        if self._first_loss is None:
-            self._first_loss = loss
-        if self._first_bad is None:
-            self._first_bad = torch.full((), -1, device=loss.device)
-        bad = ~(loss <= self.train.diverge_factor * self._first_loss)
-        self._first_bad = torch.where(bad & (self._first_bad < 0), trainer.global_step, self._first_bad)
+        """Keep the loss for later."""
+        self._losses.add(trainer.global_step, outputs["loss"])
+
+    def on_validation_batch_start(self, *_: Any) -> None:
+        """Give a sign of life."""
+        self._beat()
+
+    def on_test_batch_start(self, *_: Any) -> None:
+        """Give a sign of life."""
+        self._beat()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note what a validation says."""
@@ -106,39 +124,53 @@ class Guard(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Judge the last steps."""
         self._check_divergence()
-        self._stop_watching()
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Training ended before its last step."""
-        self._stop_watching()
+    def stop_watching(self) -> None:
+        """Stop the clock and listen no longer: after training, when no second signal can spoil its last checkpoint."""
+        self.seconds, self._since = self.elapsed(), None
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
 
     def elapsed(self) -> float:
         """Seconds of training so far, over all interruptions."""
         return self.seconds + (time.monotonic() - self._since if self._since is not None else 0.0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Clock and reference loss."""
-        first = None if self._first_loss is None else float(self._first_loss)
-        return {"seconds": self.elapsed(), "first_loss": first, "learnt": self._learnt}
+        """Clock, and what the losses have shown."""
+        self._look_at_losses()
+        return {
+            "seconds": self.elapsed(),
+            "first_loss": self._first_loss,
+            "first_bad": self._first_bad,
+            "learnt": self._learnt,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
         self.seconds, self._learnt = state_dict["seconds"], state_dict["learnt"]
-        self._first_loss = state_dict["first_loss"]
-
-    def _stop_watching(self) -> None:
-        self.seconds, self._since = self.elapsed(), None
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers = {}
+        self._first_loss, self._first_bad = state_dict["first_loss"], state_dict["first_bad"]
 
     def _check_divergence(self) -> None:
-        if self._first_bad is not None and (step := int(self._first_bad)) >= 0:
+        self._look_at_losses()
+        if (step := self._first_bad) is not None:
             limit = f"{self.train.diverge_factor:g} times the first one"
             raise TrialStopped(Status.DIVERGED, f"loss not finite, or over {limit}, at step {step}", step)
-        if self._bad_validation is not None:
-            step = self._bad_validation
+        if (step := self._bad_validation) is not None:
             raise TrialStopped(Status.DIVERGED, f"validation {self.spec.metric} not finite at step {step}", step)
+
+    def _look_at_losses(self) -> None:
+        """Find the first one that is not finite or has exploded."""
+        for step, loss in self._losses.take():
+            if self._first_loss is None:
+                self._first_loss = loss
+            if self._first_bad is None and not loss <= self.train.diverge_factor * self._first_loss:
+                self._first_bad = step
+
+    def _beat(self) -> None:
+        if (now := time.monotonic()) > self._last_beat + 1:
+            self._last_beat = now
+            self.heartbeat.touch()
 
     def _remember_signal(self, number: int, frame: FrameType | None) -> None:
         self._signal = number

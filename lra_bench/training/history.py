@@ -5,33 +5,38 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning import Callback, LightningModule, Trainer
-from torch import Tensor
 
 from lra_bench.core.files import write_atomically
 from lra_bench.core.record import CurvePoint
+from lra_bench.training.losses import RecentLosses
+from lra_bench.training.ranks import Peers
 
 
 class History(Callback):
     """Appends a line per logged training loss and per validation.
 
     A training point is the mean loss of the steps since the last one. On resuming, lines beyond the checkpoint's step
-    are cut off, so that the file reads as if nothing had happened.
+    are cut off, so that the file reads as if nothing had happened. One of several processes writes, for all of them.
 
     Args:
         path: of `history.jsonl`.
         log_every: steps between training points.
+        peers: the processes that train together.
     """
 
-    def __init__(self, path: Path, log_every: int) -> None:
+    def __init__(self, path: Path, log_every: int, peers: Peers) -> None:
         self.path = path
         self.log_every = log_every
-        self._sum: Tensor | float = 0.0
+        self.peers = peers
+        self._losses = RecentLosses(peers)
+        self._sum = 0.0
         self._count = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Cut off what lies beyond the point of resumption."""
-        kept = [point for point in read_history(self.path) if point.step <= trainer.global_step]
-        write_atomically(self.path, "".join(_line(point) for point in kept))
+        if self.peers.leads:
+            kept = [point for point in read_history(self.path) if point.step <= trainer.global_step]
+            write_atomically(self.path, "".join(_line(point) for point in kept))
 
     def on_train_batch_end(
         self,
@@ -41,11 +46,12 @@ class History(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Count one loss, and write a point when it is due."""
-        self._sum = self._sum + outputs["loss"].detach()
-        self._count += 1
-        if trainer.global_step % self.log_every == 0:
-            self._append(trainer, CurvePoint(step=trainer.global_step, train_loss=float(self._sum) / self._count))
+        """Keep the loss, and write a point when it is due."""
+        step = trainer.global_step
+        self._losses.add(step, outputs["loss"])
+        if step % self.log_every == 0:
+            self._add_up()
+            self._append(trainer, CurvePoint(step=step, train_loss=self._sum / self._count))
             self._sum, self._count = 0.0, 0
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -54,13 +60,21 @@ class History(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The losses of the point that is being gathered."""
-        return {"sum": float(self._sum), "count": self._count}
+        self._add_up()
+        return {"sum": self._sum, "count": self._count}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on gathering; a Python float holds every float32 and float64 sum exactly."""
+        """Go on gathering."""
         self._sum, self._count = state_dict["sum"], state_dict["count"]
 
+    def _add_up(self) -> None:
+        for _, loss in self._losses.take():
+            self._sum += loss
+            self._count += 1
+
     def _append(self, trainer: Trainer, point: CurvePoint) -> None:
+        if not self.peers.leads:
+            return
         with self.path.open("a", encoding="utf-8") as file:
             file.write(_line(point))
         values = {f"val/{name}": value for name, value in point.val.items() if value is not None}

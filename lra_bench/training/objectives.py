@@ -48,9 +48,9 @@ class Classification(Objective):
         self.n_classes = n_classes
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Mean cross-entropy of the logits, in float32."""
+        """Mean cross-entropy of the logits, in float32 or better."""
         logits, labels = self.pairs(output, batch)
-        return F.cross_entropy(logits.float(), labels)
+        return F.cross_entropy(logits.to(torch.promote_types(logits.dtype, torch.float32)), labels)
 
     def metrics(self) -> MetricCollection:
         """Accuracy over all labels, in [0, 1]."""
