@@ -27,6 +27,7 @@ class STUConfig(MixerConfig):
         num_filters: K, spectral filters of each sign, or in all with Z_L; at most the longest sequence.
         hankel: Z, filters for eigenvalues in [0, 1]; Z_L, for those in [-1, 1], so without alternating copies.
         alternating: also use the filters times (-1)^i, which stand for negative eigenvalues.
+        sigma_power: the filters are scaled by this power of their eigenvalues of the Hankel matrix; the paper has 1/4.
         input_taps: k_u, matrices on the inputs u_t, u_{t-1}, ...
         output: fixed, y_{t-2} is added; learned, matrices on past outputs (AR-STU); none.
         output_taps: k_y, past outputs seen by a learned output part.
@@ -38,6 +39,7 @@ class STUConfig(MixerConfig):
     num_filters: int = 24
     hankel: Hankel = "Z"
     alternating: bool = True
+    sigma_power: float = 0.25
     input_taps: int = 3
     output: Literal["fixed", "learned", "none"] = "fixed"
     output_taps: int = 2
@@ -50,6 +52,7 @@ class STUConfig(MixerConfig):
         require(self.hankel in ("Z", "Z_L"), "model.hankel", "Z or Z_L", self.hankel)
         signed_once = self.hankel == "Z" or not self.alternating
         require(signed_once, "model.alternating", "false when model.hankel is Z_L", self.alternating)
+        require(self.sigma_power >= 0, "model.sigma_power", "at least 0", self.sigma_power)
         require(self.input_taps >= 0, "model.input_taps", "at least 0", self.input_taps)
         known = self.output in ("fixed", "learned", "none")
         require(known, "model.output", "fixed, learned or none", self.output)
@@ -155,7 +158,7 @@ def _filter_bank(cfg: STUConfig, max_len: int) -> np.ndarray:
     """(max_len, J) float64: delayed filters, the same with alternating signs, and a unit impulse for each input tap."""
     sigma, phi = spectral_filters(max_len, cfg.num_filters, cfg.hankel)
     delayed = np.zeros_like(phi)
-    delayed[DELAY:] = (sigma**0.25 * phi)[: max_len - DELAY]
+    delayed[DELAY:] = (sigma**cfg.sigma_power * phi)[: max_len - DELAY]
     parts = [delayed]
     if cfg.alternating:
         signs = np.where(np.arange(max_len) % 2 == DELAY % 2, 1.0, -1.0)

@@ -178,3 +178,10 @@ def test_stu_of_z_l_has_no_alternating_copies():
 def test_stu_of_z_l_refuses(fields, message):
     with pytest.raises(ConfigError, match=message):
         STUConfig(**fields)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.25, 0.5])
+def test_stu_filters_are_scaled_by_a_power_of_their_eigenvalues(power):
+    layer = STU(STUConfig(num_filters=6, sigma_power=power), MixerContext(3, 3, 40)).double()
+    sigma, phi = spectral_filters(40, 6)
+    np.testing.assert_allclose(layer.bank[2:, :6], (sigma**power * phi)[:38], atol=1e-7)
