@@ -19,6 +19,7 @@ from lra_bench import tracking
 from lra_bench.building import build_net, build_task, default_precision
 from lra_bench.config.schema import Config
 from lra_bench.core.errors import LraBenchError
+from lra_bench.core.files import remove_leftovers
 from lra_bench.core.record import ModelInfo, RunRecord, Selection, Status, TaskInfo
 from lra_bench.core.registry import MODELS
 from lra_bench.data.datamodule import SequenceDataModule
@@ -67,6 +68,7 @@ def run(
     try:
         peers = join(rank, config.train)
         if peers.leads:
+            remove_leftovers(folder / "history.jsonl", folder / "record.json")
             logger = tracking.make_logger(config, identity(config), folder)
         _train_and_test(config, folder, outcome, logger, show_progress, observers, peers)
     except (torch.OutOfMemoryError, MemoryError) as error:

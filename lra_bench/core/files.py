@@ -19,6 +19,13 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(*paths: Path) -> None:
+    """Remove what killed processes left of `replacing` these paths; nobody may be writing them now."""
+    for path in paths:
+        for temporary in path.parent.glob(f".{path.name}.*.part"):
+            temporary.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write `text` to `path` in UTF-8."""
     with replacing(path) as temporary:

@@ -70,13 +70,19 @@ class Checkpointer(Checkpoint):
             return
         with replacing(self.last) as path:
             trainer.save_checkpoint(path)
-        for old in self.folder.glob("best-*.ckpt"):
-            if old != self.best:
-                old.unlink()
+        self._tidy()
 
     def load_best(self, pl_module: LightningModule) -> None:
         """Put the selected weights into the module."""
+        if self.peers.leads:
+            self._tidy()
         pl_module.load_state_dict(torch.load(self.best, weights_only=True, map_location="cpu"))
+
+    def _tidy(self) -> None:
+        """Drop best weights that `last.ckpt` no longer names, and what was half written when somebody killed a process."""
+        for path in self.folder.iterdir():
+            if path not in (self.last, self.best):
+                path.unlink()
 
     def state_dict(self) -> dict[str, Any]:
         """The selection so far."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from multiprocessing import connection
 from pathlib import Path
 
+from filelock import FileLock
+
 from lra_bench.core.errors import ConfigError
 from lra_bench.core.record import RunRecord, Status
 from lra_bench.trials import deaths, worker
@@ -22,7 +24,7 @@ from lra_bench.trials.policy import FAILURES, Policy
 from lra_bench.trials.signals import StopSignals
 from lra_bench.trials.slot_pool import SlotPool
 from lra_bench.trials.slots import Slot
-from lra_bench.trials.state import Progress, StopRequest, finished_record, progress, set_aside
+from lra_bench.trials.state import Progress, StopRequest, finished_record, progress, set_aside, take_responsibility
 from lra_bench.trials.supervision import Trial
 
 POLL = 0.25
@@ -104,6 +106,7 @@ class _Runner:
         self._kernel_kills = KernelKills()
         self._oom_retries: Counter[Path] = Counter()
         self._restarts: Counter[Path] = Counter()
+        self._responsible: dict[Path, FileLock] = {}
         self._leftovers = Leftovers()
 
     def run(self) -> Leftovers:
@@ -144,13 +147,15 @@ class _Runner:
                 self._done(cell)
             elif state is Progress.RUNNING:
                 self._leave_to_others(cell)
-            else:
+            elif self._take(cell):
                 return prepare(cell)
         except ConfigError as error:
             _write_record(cell, Death(Status.ERROR, f"its config.yaml cannot be used: {error}"))
             self._done(cell)
+            self._let_go(cell)
         except OSError as error:
             self._give_up_for_now(cell, error)
+            self._let_go(cell)
         return None
 
     def _stall_limit(self, cell: Cell) -> float:
@@ -170,6 +175,7 @@ class _Runner:
                 except OSError as error:
                     failed = None
                     self._give_up_for_now(trial.cell, error)
+                self._let_go(trial.cell)
                 self._slots.give_back(trial.slot, failed)
         self._queue.look_for_proof()
 
@@ -229,6 +235,20 @@ class _Runner:
     def _leave_to_others(self, cell: Cell) -> None:
         self._queue.release(cell)
         self._elsewhere.append(cell)
+
+    def _take(self, cell: Cell) -> bool:
+        """Become responsible for a cell, or leave it to the runner that is."""
+        cell.folder.mkdir(parents=True, exist_ok=True)
+        responsibility = take_responsibility(cell.folder)
+        if responsibility is None:
+            self._leave_to_others(cell)
+            return False
+        self._responsible[cell.folder] = responsibility
+        return True
+
+    def _let_go(self, cell: Cell) -> None:
+        if cell.folder in self._responsible:
+            self._responsible.pop(cell.folder).release()
 
     def _look_elsewhere(self) -> None:
         """Take back cells whose holder has finished or died."""

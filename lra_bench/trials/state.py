@@ -43,6 +43,9 @@ def progress(folder: Path) -> Progress:
         return Progress.DONE
     if not (folder / ".lock").exists():  # nobody has ever held it
         return Progress.WAITING
+    if (responsibility := take_responsibility(folder)) is None:
+        return Progress.RUNNING
+    responsibility.release()
     try:
         with claim(folder):
             started = (folder / "checkpoints" / "last.ckpt").exists()
@@ -68,6 +71,22 @@ def set_aside(folder: Path) -> None:
             path = folder / name
             if path.exists():
                 path.rename(folder / f"{path.stem}.retried-{number}{path.suffix}")
+
+
+def take_responsibility(folder: Path) -> FileLock | None:
+    """Hold a trial for a runner, from before it starts a process to after it has seen to the end of it.
+
+    A process that dies lets go of its `claim` before its runner can write a record; nobody else may run it meanwhile.
+
+    Returns:
+        What to release, or None where another runner is responsible.
+    """
+    lock = FileLock(folder / ".runner")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return None
+    return lock
 
 
 @contextmanager

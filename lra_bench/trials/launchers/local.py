@@ -2,6 +2,7 @@
 
 import multiprocessing
 import sys
+import time
 from collections.abc import Iterable
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
@@ -16,6 +17,10 @@ from lra_bench.trials.slots import Slot
 
 if TYPE_CHECKING:
     from lightning import Callback
+
+
+PAUSES = (0.1, 1.0, 5.0)
+"""Seconds until the next try to start a process."""
 
 
 class LocalLauncher:
@@ -73,10 +78,12 @@ class LocalLauncher:
         self._rendezvous.cleanup()
 
     def _start(self, cell: Cell, place: worker.Place) -> BaseProcess:
-        try:
-            return self._started(cell, place)
-        except (EOFError, ConnectionError):  # somebody has killed the server; there is a new one next time
-            return self._started(cell, place)
+        for pause in PAUSES:
+            try:
+                return self._started(cell, place)
+            except (EOFError, ConnectionError):  # somebody has killed the server; a new one comes once it is gone
+                time.sleep(pause)
+        return self._started(cell, place)
 
     def _started(self, cell: Cell, place: worker.Place) -> BaseProcess:
         process = self._context.Process(target=worker.main, args=(cell.folder, place))
