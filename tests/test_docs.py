@@ -48,7 +48,7 @@ def test_every_lra_bench_command_runs_in_the_order_of_the_page(cli, folder, monk
     seen = set()
     for _, *words in commands("lra-bench"):
         kind = " ".join(words[:2]) if words[0] in ("sweep", "config", "check", "new", "data") else words[0]
-        short = kind in ("train", "sweep plan", "sweep run", "sweep status", "config show") and "--help" not in words
+        short = kind.startswith(("train", "sweep", "config show")) and "--help" not in words
         cli(*words, *(SMALL if "task=listops" in words else TINY if short else ()))
         seen.add(kind)
     assert {
@@ -62,8 +62,11 @@ def test_every_lra_bench_command_runs_in_the_order_of_the_page(cli, folder, monk
         "data bundle",
         "data unbundle",
         "data export",
+        "sweep plan",
+        "sweep estimate",
         "sweep run",
         "sweep status",
+        "sweep best",
         "report",
         "list",
         "config show",

@@ -123,6 +123,8 @@ class _Runner:
             finally:
                 self._save_all()
                 self._launcher.close()
+                for responsibility in self._responsible.values():
+                    responsibility.release()
         self._leftovers.held = self._queue.held
         return self._leftovers
 
