@@ -79,7 +79,7 @@ class Checkpointer(Checkpoint):
         pl_module.load_state_dict(torch.load(self.best, weights_only=True, map_location="cpu"))
 
     def _tidy(self) -> None:
-        """Drop best weights that `last.ckpt` no longer names, and what was half written when somebody killed a process."""
+        """Drop best weights that `last.ckpt` no longer names, and what killed processes left half written."""
         for path in self.folder.iterdir():
             if path not in (self.last, self.best):
                 path.unlink()

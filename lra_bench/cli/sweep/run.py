@@ -67,8 +67,8 @@ Examples:
     type=click.Choice(["hold", "carry-on", "stop"]),
     default="hold",
     show_default=True,
-    help="hold: where a model's first cell ends in an error, its others wait; Slurm and Ray start all cells at once and "
-    "hold none. stop: any error ends the sweep; not with Slurm.",
+    help="hold: where a model's first cell ends in an error, its others wait; Slurm and Ray start all cells at once "
+    "and hold none. stop: any error ends the sweep; not with Slurm.",
 )
 @click.option(
     "--quarantine",
