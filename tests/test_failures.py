@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,6 +54,9 @@ def memory_cgroup(limit: int):
         (group / "memory.limit_in_bytes").write_text(str(limit))
         yield group
     finally:
+        deadline = time.monotonic() + 30  # a process that is being killed is a member until it is gone
+        while (group / "cgroup.procs").read_text() and time.monotonic() < deadline:
+            time.sleep(0.05)
         group.rmdir()
 
 
