@@ -67,7 +67,7 @@ def set_aside(folder: Path) -> None:
     """
     with claim(folder, wait=2.0):
         number = 1 + len(list(folder.glob("record.retried-*.json")))
-        for name in ("record.json", "config.yaml"):
+        for name in ("config.yaml", "record.json"):  # the trial is over until the last one is moved
             path = folder / name
             if path.exists():
                 path.rename(folder / f"{path.stem}.retried-{number}{path.suffix}")
