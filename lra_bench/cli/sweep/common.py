@@ -17,6 +17,13 @@ OVERRIDES = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 SHARD = click.option(
     "--shard", metavar="I/N", default="1/1", help="Only part I of N, to share the cells among machines."
 )
+SLOTS = click.option("--slots", type=click.IntRange(min=1), help="Trials at a time. Default: one per device.")
+DEVICES = click.option(
+    "--devices", metavar="LIST", help="GPUs to use, such as 0-3,6, of those that are visible. Default: all."
+)
+TRIALS_PER_DEVICE = click.option(
+    "--trials-per-device", metavar="M", type=click.IntRange(min=1), help="Trials that share a GPU."
+)
 
 
 def cells_of(sweep_file: str, overrides: tuple[str, ...], part: str) -> "list[Cell]":

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from lra_bench.cli.sweep.common import OVERRIDES, SHARD, SWEEP_FILE, again, cells_of
+from lra_bench.cli.sweep.common import DEVICES, OVERRIDES, SHARD, SLOTS, SWEEP_FILE, TRIALS_PER_DEVICE, again, cells_of
 
 
 @click.command(
@@ -20,9 +20,9 @@ Examples:
 @SWEEP_FILE
 @OVERRIDES
 @SHARD
-@click.option("--slots", type=click.IntRange(min=1), help="Trials at a time. Default: one per device.")
-@click.option("--devices", metavar="LIST", help="GPUs to use, such as 0-3,6, of those that are visible. Default: all.")
-@click.option("--trials-per-device", metavar="M", type=click.IntRange(min=1), help="Trials that share a GPU.")
+@SLOTS
+@DEVICES
+@TRIALS_PER_DEVICE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def estimate(
     sweep_file: str,

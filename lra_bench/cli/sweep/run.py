@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import click
 
-from lra_bench.cli.sweep.common import OVERRIDES, SHARD, SWEEP_FILE, again, cells_of, progress_bar
+from lra_bench.cli.sweep.common import (
+    DEVICES,
+    OVERRIDES,
+    SHARD,
+    SLOTS,
+    SWEEP_FILE,
+    TRIALS_PER_DEVICE,
+    again,
+    cells_of,
+    progress_bar,
+)
 
 if TYPE_CHECKING:
     from lra_bench.core.record import Status
@@ -42,10 +52,10 @@ Examples:
 @SWEEP_FILE
 @OVERRIDES
 @SHARD
-@click.option("--slots", type=click.IntRange(min=1), help="Trials at a time. Default: one per device.")
-@click.option("--devices", metavar="LIST", help="GPUs to use, such as 0-3,6, of those that are visible. Default: all.")
+@SLOTS
+@DEVICES
 @click.option("--per-trial", metavar="N", type=click.IntRange(min=1), help="Devices of a trial: train.devices=N.")
-@click.option("--trials-per-device", metavar="M", type=click.IntRange(min=1), help="Trials that share a GPU.")
+@TRIALS_PER_DEVICE
 @click.option(
     "--stall-limit",
     metavar="SECONDS",
