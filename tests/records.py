@@ -1,6 +1,7 @@
 """Made-up records: realistic ones for looking at, small ones for counting by hand."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,15 @@ from lra_bench.core.record import (
     Status,
     TaskInfo,
 )
+from lra_bench.report.aggregate import aggregate
+from lra_bench.report.board import Board
+from lra_bench.report.trial import measured
+
+
+def boards_of(records: Iterable[RunRecord]) -> list[Board]:
+    """The boards of records measured here."""
+    return aggregate(measured(records))
+
 
 ENVIRONMENT = Environment(
     commit="56c6f7912d0a4b0f8e1e5b6c7d8e9f0a1b2c3d4e",

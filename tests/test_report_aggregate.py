@@ -5,20 +5,19 @@ import pytest
 
 from lra_bench.core.errors import LraBenchError
 from lra_bench.core.record import Status
-from lra_bench.report.aggregate import aggregate
 from lra_bench.report.board import UNKNOWN_METRIC, Metric
 from lra_bench.report.cost import cost
 from lra_bench.report.figures import median_curve
 from lra_bench.report.sensitivity import sensitivity, thresholds
 from lra_bench.report.statistics import summarise
-from tests.records import TASK, make_config, make_record
+from tests.records import TASK, boards_of, make_config, make_record
 
 NMSE = Metric("nmse", higher_is_better=False, chance=1.0)
 ACCURACY = Metric("accuracy", higher_is_better=True, chance=0.2)
 
 
 def only_row(records):
-    [board] = aggregate(records)
+    [board] = boards_of(records)
     [row] = board.rows
     return row
 
@@ -163,7 +162,7 @@ def test_tolerance_of_scores():
         make_record(rate=rate, task=task, val=None).model_copy(update={"val": {"accuracy": value}})
         for rate, value in ((0.001, 0.3), (0.01, 0.7), (0.1, 0.8), (1.0, 0.5))
     ]
-    [board] = aggregate(records)
+    [board] = boards_of(records)
     found = sensitivity(board.rows[0], board.metric)
     assert found.best is not None
     assert found.best.rate == 0.1
@@ -184,14 +183,14 @@ def test_tolerance_of_scores():
     ids=lambda changes: next(iter(changes)),
 )
 def test_boards_never_mix(changes):
-    boards = aggregate([make_record(), make_record(trial_id="other", **changes)])
+    boards = boards_of([make_record(), make_record(trial_id="other", **changes)])
     assert [len(board.trials) for board in boards] == [1, 1]
 
 
 def test_boards_of_one_task_are_told_apart_by_their_settings():
     other = make_config()
     other["task"]["seq_len"] = 1024
-    labels = {board.label for board in aggregate([make_record(), make_record(trial_id="other", config=other)])}
+    labels = {board.label for board in boards_of([make_record(), make_record(trial_id="other", config=other)])}
     assert labels == {"lds seq_len=512", "lds seq_len=1024"}
 
 
@@ -200,7 +199,7 @@ def test_rows_differ_in_what_defines_them_and_say_so():
     elsewhere = make_config("stu")
     elsewhere["train"]["threads"] = 8
     elsewhere["study"] = "other"
-    [board] = aggregate(
+    [board] = boards_of(
         [
             make_record(),
             make_record(trial_id="wide", config=wide),
@@ -217,13 +216,13 @@ def test_rows_differ_in_what_defines_them_and_say_so():
 def test_labels_name_the_whole_key_where_its_end_is_ambiguous():
     deep, wide = make_config(depth=2), make_config(depth=2)
     wide["backbone"]["depth"] = 3
-    [board] = aggregate([make_record(trial_id="deep", config=deep), make_record(trial_id="wide", config=wide)])
+    [board] = boards_of([make_record(trial_id="deep", config=deep), make_record(trial_id="wide", config=wide)])
     assert {row.label for row in board.rows} == {"stu backbone.depth=1", "stu backbone.depth=3"}
 
 
 def test_a_trial_that_failed_before_its_task_was_built_joins_its_board():
     lost = make_record("lru", task=None, model=None, val=None, status=Status.ERROR)
-    [board] = aggregate([make_record(), lost])
+    [board] = boards_of([make_record(), lost])
     assert {row.label: row.failures for row in board.rows} == {"stu": {}, "lru": {"error": 1}}
     assert board.version == 1
 
@@ -231,12 +230,12 @@ def test_a_trial_that_failed_before_its_task_was_built_joins_its_board():
 def test_a_trial_of_unknown_version_joins_no_board_if_there_are_two():
     second = make_record(trial_id="second", task=TASK.model_copy(update={"version": 2}))
     lost = make_record("lru", task=None, model=None, val=None, status=Status.ERROR)
-    boards = aggregate([make_record(), second, lost])
+    boards = boards_of([make_record(), second, lost])
     assert [board.version for board in boards] == [None, 1, 2]
 
 
 def test_only_trials_without_task_and_model():
-    [board] = aggregate([make_record(task=None, model=None, val=None, status=Status.ERROR)])
+    [board] = boards_of([make_record(task=None, model=None, val=None, status=Status.ERROR)])
     assert board.metric is UNKNOWN_METRIC
     assert (board.task, board.version, board.failures) == ("lds", None, {"error": 1})
 
@@ -244,7 +243,7 @@ def test_only_trials_without_task_and_model():
 def test_incomplete_rows_say_so_and_come_last():
     complete = [make_record("lru", rate=rate, seed=seed, val=0.5) for rate in (0.1, 1.0) for seed in range(2)]
     partial = [make_record("stu", rate=0.1, seed=0, val=0.01), make_record("stu", rate=1.0, seed=1, val=0.01)]
-    [board] = aggregate([*partial, *complete])
+    [board] = boards_of([*partial, *complete])
     assert [(row.label, row.missing) for row in board.rows] == [("lru", 0), ("stu", 2)]
 
 
@@ -282,7 +281,7 @@ def test_a_failed_trial_is_worst_in_the_curve_after_its_end():
 @pytest.mark.parametrize("rate", [0, -1.0, math.nan, math.inf, "0.1", None])
 def test_a_record_without_a_learning_rate_is_named(rate):
     with pytest.raises(LraBenchError, match="stu-1"):
-        aggregate([make_record(trial_id="stu-1", config=make_config(rate=rate))])
+        boards_of([make_record(trial_id="stu-1", config=make_config(rate=rate))])
 
 
 @pytest.mark.parametrize("key", ["task", "model", "optim"])
@@ -290,9 +289,9 @@ def test_a_record_without_a_section_is_named(key):
     config = make_config()
     config[key] = {}
     with pytest.raises(LraBenchError, match=f"stu-1 has no {key}"):
-        aggregate([make_record(trial_id="stu-1", config=config)])
+        boards_of([make_record(trial_id="stu-1", config=config)])
 
 
 def test_no_records():
     with pytest.raises(LraBenchError, match="lra-bench sweep run quickstart"):
-        aggregate([])
+        boards_of([])

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from lra_bench.core.errors import LraBenchError
 from lra_bench.core.record import Status
-from lra_bench.report.aggregate import aggregate
 from lra_bench.report.board import RAN_TO_THE_END
 from lra_bench.report.build import build_report
 from lra_bench.report.exports import comma_separated, csv_safe, markdown, markdown_safe
 from lra_bench.report.page import Section, render
-from lra_bench.report.table import leaderboard
+from lra_bench.report.rate_table import rate_table
 from lra_bench.report.terminal import WIDTH, terminal_text
-from tests.records import make_config, make_record, realistic_records
+from lra_bench.report.trial import measured
+from tests.records import boards_of, make_config, make_record, realistic_records
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -38,7 +38,7 @@ def all_bytes(folder):
 
 
 def page_of(records):
-    return render([Section(board, "<svg></svg>", "<svg></svg>") for board in aggregate(records)], None)
+    return render([Section(board, "<svg></svg>", "<svg></svg>") for board in boards_of(records)], None)
 
 
 class Tags(HTMLParser):
@@ -69,7 +69,7 @@ class Tags(HTMLParser):
 def report(tmp_path_factory):
     out = tmp_path_factory.mktemp("report")
     filters = (np.array([0.3, 0.02, 1e-4]), np.eye(16, 3))
-    assert build_report(realistic_records(), out, filters) == out / "index.html"
+    assert build_report(measured(realistic_records()), out, filters) == out / "index.html"
     return out
 
 
@@ -88,7 +88,7 @@ def test_files(report):
 
 def test_same_records_in_any_order_give_the_same_bytes(report, tmp_path):
     records = realistic_records()
-    build_report(records[1::2] + records[::2], tmp_path, (np.array([0.3, 0.02, 1e-4]), np.eye(16, 3)))
+    build_report(measured(records[1::2] + records[::2]), tmp_path, (np.array([0.3, 0.02, 1e-4]), np.eye(16, 3)))
     assert all_bytes(tmp_path) == all_bytes(report)
 
 
@@ -112,7 +112,7 @@ def test_page_is_well_formed_self_contained_and_accessible(report):
 
 def test_failures_are_in_every_output():
     records = [make_record(seed=0), make_record(seed=1, val=None, status=Status.OOM, message="no memory left")]
-    boards = aggregate(records)
+    boards = boards_of(records)
     assert "1 oom" in markdown(boards)
     assert "1 oom" in terminal_text(boards[0])
     [line] = csv.DictReader(comma_separated(boards).splitlines())
@@ -126,9 +126,9 @@ def test_numbers_of_the_table():
     records = [
         make_record(rate=rate, seed=seed, val=rate * (1 + seed / 10)) for rate in (0.01, 0.1) for seed in range(3)
     ]
-    [board] = aggregate(records)
-    table = leaderboard(board)
-    [entries] = table.entries
+    [board] = boards_of(records)
+    table = rate_table(board)
+    [entries] = table.rows
     shown = {column.header: entry.text for column, entry in zip(table.columns, entries, strict=True)}
     assert shown["Best rate"] == "0.01 (edge)"
     assert shown["Test nmse at best rate: median [interval]"] == "0.0110 [0.0100, 0.0120]"
@@ -165,11 +165,11 @@ def test_text_from_strangers_does_nothing(text):
     names = [tag for tag, _ in tags.tags]
     assert "54439" not in page
     assert (names.count("script"), names.count("img"), names.count("svg")) == (1, 0, 2)
-    assert terminal_text(aggregate([record])[0]).replace("\n", "").isprintable()
+    assert terminal_text(boards_of([record])[0]).replace("\n", "").isprintable()
 
 
 def test_text_from_strangers_can_be_drawn_and_names_no_file(tmp_path):
-    build_report([hostile_record(text, task="../../<b>") for text in HOSTILE], tmp_path)
+    build_report(measured(hostile_record(text, task="../../<b>") for text in HOSTILE), tmp_path)
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {
         f"1-b-{name}.{kind}" for name in ("sensitivity", "curves") for kind in ("svg", "png")
     }
@@ -185,7 +185,7 @@ def test_markdown_and_csv_are_escaped():
 
 def test_terminal_fits():
     records = [make_record("m" * 90, rate=rate, val=1.2345e-5, status=status) for rate, status in enumerate(Status, 1)]
-    text = terminal_text(aggregate(records)[0])
+    text = terminal_text(boards_of(records)[0])
     assert max(map(len, text.splitlines())) <= WIDTH
     assert "m…m" in text
 
@@ -193,7 +193,7 @@ def test_terminal_fits():
 @pytest.mark.parametrize("status", [Status.OK, Status.DIVERGED])
 def test_one_trial_is_enough(status, tmp_path):
     val = 0.1 if status is Status.OK else None
-    assert build_report([make_record(val=val, status=status)], tmp_path / "new" / "folder").exists()
+    assert build_report(measured([make_record(val=val, status=status)]), tmp_path / "new" / "folder").exists()
 
 
 def test_nothing_to_report_on(tmp_path):
@@ -204,7 +204,7 @@ def test_nothing_to_report_on(tmp_path):
 def test_out_is_a_file(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(LraBenchError, match="cannot make the folder"):
-        build_report([make_record()], tmp_path / "out")
+        build_report(measured([make_record()]), tmp_path / "out")
 
 
 def test_needs_neither_torch_nor_pyplot():
@@ -254,8 +254,10 @@ def mixture(drawn):
 @settings(max_examples=60, deadline=None)
 def test_every_trial_is_counted_whatever_became_of_it(drawn):
     records = mixture(drawn)
-    boards = aggregate(records)
-    assert sorted(trial.trial_id for board in boards for trial in board.trials) == sorted(r.trial_id for r in records)
+    boards = boards_of(records)
+    assert sorted(trial.record.trial_id for board in boards for trial in board.trials) == sorted(
+        r.trial_id for r in records
+    )
     lines = list(csv.DictReader(comma_separated(boards).splitlines()))
     assert sum(int(line["trials"]) for line in lines) == len(records)
     failed = sum(int(line["failed_trials"]) for line in lines)
@@ -283,4 +285,4 @@ def test_every_trial_is_counted_whatever_became_of_it(drawn):
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_any_mixture_can_be_drawn(drawn, tmp_path):
-    assert build_report(mixture(drawn), tmp_path).exists()
+    assert build_report(measured(mixture(drawn)), tmp_path).exists()

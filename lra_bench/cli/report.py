@@ -9,7 +9,7 @@ import click
 if TYPE_CHECKING:
     import numpy as np
 
-    from lra_bench.core.record import RunRecord
+    from lra_bench.report.trial import Trial
 
 
 @click.command(
@@ -30,21 +30,21 @@ def report(runs: tuple[Path, ...], out: Path) -> None:
     """
     from lra_bench.report.aggregate import aggregate
     from lra_bench.report.build import build_report
-    from lra_bench.report.records import load_records
+    from lra_bench.report.records import load_trials
     from lra_bench.report.terminal import terminal_text
 
-    records = load_records(runs)
-    page = build_report(records, out, _filters(records))
-    for board in aggregate(records):
+    trials = load_trials(runs)
+    page = build_report(trials, out, _filters(trials))
+    for board in aggregate(trials):
         click.echo(terminal_text(board) + "\n")
     click.echo(f"Report: {page}")
 
 
-def _filters(records: "Sequence[RunRecord]") -> "tuple[np.ndarray, np.ndarray] | None":
+def _filters(trials: "Sequence[Trial]") -> "tuple[np.ndarray, np.ndarray] | None":
     """Spectral filters as the first model that has any uses them."""
     from lra_bench.nn.ops.spectral import spectral_filters
 
-    for record in records:
+    for record in (trial.record for trial in trials):
         count, length = record.config["model"].get("num_filters"), record.config["task"].get("seq_len")
         if count and length:
             return spectral_filters(length, count)

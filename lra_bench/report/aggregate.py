@@ -5,6 +5,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,38 +13,46 @@ import numpy as np
 from lra_bench.core.errors import LraBenchError
 from lra_bench.core.record import RunRecord, TaskInfo
 from lra_bench.core.settings import NOT_RESULT_RELEVANT
-from lra_bench.report import formatting
 from lra_bench.report.board import UNKNOWN_METRIC, Board, Cell, Metric, Row, total
+from lra_bench.report.labels import labels
 from lra_bench.report.records import without_repetitions
 from lra_bench.report.sensitivity import best_cell
 from lra_bench.report.statistics import summarise
+from lra_bench.report.trial import Trial
 
 NOT_COMPARED = ("optim.lr", "seed", "data_seed", *NOT_RESULT_RELEVANT)
 """Config keys and sections in which the trials of one row may differ: what is swept, and where and how fast it ran."""
 
+SUBMISSION = "submission"
+"""Key that keeps rows of different submissions apart."""
 
-def aggregate(records: Iterable[RunRecord]) -> list[Board]:
-    """Sort records into boards. Every trial is in exactly one cell of one board; their order does not matter.
 
-    Trials share a board if task, task version, task settings, origin and content of the data, metric, track and
+def aggregate(trials: Iterable[Trial], mix: bool = False) -> list[Board]:
+    """Sort trials into boards. Every trial is in exactly one cell of one board; their order does not matter.
+
+    Trials share a board if tier, task, task version, task settings, origin and content of the data, metric, track and
     protocol are the same. A trial that failed before its task was built does not know these; it joins the board that is
     otherwise the same, and has one of its own if there are several or none.
 
+    Args:
+        trials: at least one.
+        mix: trials of different tracks and protocols share boards too, never rows: those say which is which.
+
     Raises:
-        LraBenchError: there are no records; a record's config lacks the task's name, the model's name or a positive
+        LraBenchError: there are no trials; a record's config lacks the task's name, the model's name or a positive
             learning rate; or one trial has two different outcomes.
     """
-    records = without_repetitions(records)
-    if not records:
+    trials = without_repetitions(trials)
+    if not trials:
         raise LraBenchError("no records to report on. To make some: lra-bench sweep run quickstart")
     boards: list[Board] = []
-    for _, same_conditions in _grouped(records, _conditions):
+    for _, same_conditions in _grouped(trials, partial(_conditions, mix=mix)):
         by_contract = dict(_grouped(same_conditions, _contract))
         if len(by_contract) == 2 and () in by_contract:
             by_contract = {contract: same_conditions for contract in by_contract if contract}
-        boards.extend(_board(trials) for trials in by_contract.values())
-    labels = _labels([(board.task, _task_settings(board)) for board in boards])
-    return [replace(board, label=label) for board, label in zip(boards, labels, strict=True)]
+        boards.extend(_board(group) for group in by_contract.values())
+    names = labels([(board.task, _task_settings(board)) for board in boards])
+    return [replace(board, label=name) for board, name in zip(boards, names, strict=True)]
 
 
 def setting(record: RunRecord, key: str) -> Any:
@@ -72,35 +81,39 @@ def learning_rate(record: RunRecord) -> float:
     return float(rate)
 
 
-def _grouped(records: Iterable[RunRecord], key: Callable[[RunRecord], Any]) -> list[tuple[Any, list[RunRecord]]]:
-    """Records by key, in order of key."""
-    groups: dict[Any, list[RunRecord]] = defaultdict(list)
-    for record in records:
-        groups[key(record)].append(record)
+def _grouped(trials: Iterable[Trial], key: Callable[[Trial], Any]) -> list[tuple[Any, list[Trial]]]:
+    """Trials by key, in order of key."""
+    groups: dict[Any, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        groups[key(trial)].append(trial)
     return sorted(groups.items())
 
 
-def _conditions(record: RunRecord) -> tuple[str, ...]:
+def _conditions(trial: Trial, mix: bool) -> tuple[str, ...]:
+    record = trial.record
     task = json.dumps(setting(record, "task"), sort_keys=True)
-    return str(setting(record, "task.name")), task, record.track, record.protocol
+    rules = () if mix else (record.track, record.protocol)
+    return str(setting(record, "task.name")), task, *rules, trial.tier
 
 
-def _contract(record: RunRecord) -> tuple[Any, ...]:
+def _contract(trial: Trial) -> tuple[Any, ...]:
     """What the task promised, or nothing where it was never built."""
-    task = record.task
+    task = trial.record.task
     if task is None:
         return ()
     return task.version, task.metric, task.higher_is_better, task.chance, task.origin or "", task.content or ""
 
 
-def _seeds(record: RunRecord) -> tuple[int, int]:
-    return record.seed, record.data_seed
+def _seeds(trial: Trial) -> tuple[int, int]:
+    return trial.record.seed, trial.record.data_seed
 
 
-def _settings(record: RunRecord) -> tuple[tuple[str, str], ...]:
-    """The part of the config that the trials of a row have in common: dotted keys and values as JSON."""
-    flat = _flat("", record.config)
-    return tuple(sorted((key, value) for key, value in flat if not _under(key, NOT_COMPARED)))
+def _settings(trial: Trial) -> tuple[tuple[str, str], ...]:
+    """What the trials of a row have in common: dotted keys of the config, values as JSON; and the submission."""
+    flat = [(key, value) for key, value in _flat("", trial.record.config) if not _under(key, NOT_COMPARED)]
+    if trial.submission is not None:
+        flat.append((SUBMISSION, json.dumps(trial.submission)))
+    return tuple(sorted(flat))
 
 
 def _flat(prefix: str, config: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -115,23 +128,22 @@ def _under(key: str, prefixes: Iterable[str]) -> bool:
     return any(key == prefix or key.startswith(f"{prefix}.") for prefix in prefixes)
 
 
-def _board(trials: list[RunRecord]) -> Board:
-    tasks = [trial.task for trial in trials if trial.task is not None]
+def _board(trials: list[Trial]) -> Board:
+    tasks = [trial.record.task for trial in trials if trial.record.task is not None]
     metric = Metric(tasks[0].metric, tasks[0].higher_is_better, tasks[0].chance) if tasks else UNKNOWN_METRIC
     groups = [(dict(settings), group) for settings, group in _grouped(trials, _settings)]
-    labels = _labels([(str(setting(group[0], "model.name")), settings) for settings, group in groups])
+    names = labels([(str(setting(group[0].record, "model.name")), settings) for settings, group in groups])
     seeds = {_seeds(trial) for trial in trials}
-    rows = [
-        _row(label, settings, group, metric, seeds) for label, (settings, group) in zip(labels, groups, strict=True)
-    ]
-    task = str(setting(trials[0], "task.name"))
+    rows = [_row(name, settings, group, metric, seeds) for name, (settings, group) in zip(names, groups, strict=True)]
+    task = str(setting(trials[0].record, "task.name"))
     return Board(
         label=task,
         task=task,
         version=tasks[0].version if tasks else None,
         origin=tasks[0].origin if tasks else None,
-        track=trials[0].track,
-        protocol=trials[0].protocol,
+        tier=trials[0].tier,
+        track=_joined(trial.record.track for trial in trials),
+        protocol=_joined(trial.record.protocol for trial in trials),
         metric=metric,
         baselines=_baselines(tasks, metric),
         shared=dict(sorted(set.intersection(*(set(settings.items()) for settings, _ in groups)))),
@@ -139,47 +151,31 @@ def _board(trials: list[RunRecord]) -> Board:
     )
 
 
+def _joined(names: Iterable[str]) -> str:
+    """The different names: one, or several where they were mixed."""
+    return " and ".join(sorted(set(names)))
+
+
 def _task_settings(board: Board) -> dict[str, str]:
     return {key: value for key, value in board.shared.items() if _under(key, ("task",))}
 
 
-def _labels(named_settings: list[tuple[str, dict[str, str]]]) -> list[str]:
-    """Each name, with the settings in which those of that name differ."""
-    labels = []
-    for name, settings in named_settings:
-        namesakes = [other for other_name, other in named_settings if other_name == name]
-        keys = sorted({key for other in namesakes for key in other})
-        differing = [key for key in keys if len({other.get(key) for other in namesakes}) > 1]
-        labels.append(
-            " ".join(
-                [name, *(f"{_short(key, keys)}={formatting.plain(settings.get(key, 'unset'))}" for key in differing)]
-            )
-        )
-    return labels
-
-
-def _short(key: str, keys: Iterable[str]) -> str:
-    """The last part of a dotted key, or all of it where another key ends alike."""
-    tail = key.rpartition(".")[2]
-    return tail if [other.rpartition(".")[2] for other in keys].count(tail) == 1 else key
-
-
-def _row(
-    label: str, settings: dict[str, str], trials: list[RunRecord], metric: Metric, seeds: set[tuple[int, int]]
-) -> Row:
-    cells = tuple(_cell(rate, group, metric) for rate, group in _grouped(trials, learning_rate))
+def _row(name: str, settings: dict[str, str], trials: list[Trial], metric: Metric, seeds: set[tuple[int, int]]) -> Row:
+    by_rate = _grouped(trials, lambda trial: learning_rate(trial.record))
+    cells = tuple(_cell(rate, group, metric) for rate, group in by_rate)
     missing = sum(len(seeds - {_seeds(trial) for trial in cell.trials}) for cell in cells)
-    return Row(label=label, settings=settings, cells=cells, missing=missing)
+    return Row(label=name, settings=settings, cells=cells, missing=missing)
 
 
-def _cell(rate: float, trials: list[RunRecord], metric: Metric) -> Cell:
-    trials = sorted(trials, key=lambda trial: (*_seeds(trial), trial.trial_id))
+def _cell(rate: float, trials: list[Trial], metric: Metric) -> Cell:
+    trials = sorted(trials, key=lambda trial: (*_seeds(trial), trial.record.trial_id))
+    records = [trial.record for trial in trials]
     return Cell(
         rate=rate,
         trials=tuple(trials),
-        val=summarise([metric.value(trial, trial.val) for trial in trials]),
-        test=summarise([metric.value(trial, trial.test) for trial in trials]),
-        failures=total({name: 1} for trial in trials if (name := metric.failure(trial))),
+        val=summarise([metric.value(record, record.val) for record in records]),
+        test=summarise([metric.value(record, record.test) for record in records]),
+        failures=total({name: 1} for record in records if (name := metric.failure(record))),
     )
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from lra_bench.core.record import RunRecord, Status
 from lra_bench.report.statistics import Summary
+from lra_bench.report.trial import Tier, Trial
 
 RAN_TO_THE_END = (Status.OK, Status.CHANCE)
 """The outcomes that are not failures."""
@@ -73,7 +74,7 @@ class Cell:
     """
 
     rate: float
-    trials: tuple[RunRecord, ...]
+    trials: tuple[Trial, ...]
     val: Summary
     test: Summary
     failures: dict[str, int]
@@ -106,7 +107,7 @@ class Row:
     missing: int
 
     @cached_property
-    def trials(self) -> tuple[RunRecord, ...]:
+    def trials(self) -> tuple[Trial, ...]:
         """The trials of all cells."""
         return tuple(trial for cell in self.cells for trial in cell.trials)
 
@@ -120,7 +121,7 @@ class Row:
         """Optimizer groups whose rate was the same at all learning rates tried, and that rate."""
         rates: dict[str, list[float]] = defaultdict(list)
         for cell in self.cells:
-            for group, rate in cell.trials[0].learning_rates.items():
+            for group, rate in cell.trials[0].record.learning_rates.items():
                 rates[group].append(rate)
         return {group: r[0] for group, r in sorted(rates.items()) if len(r) > 1 and len(set(r)) == 1}
 
@@ -134,8 +135,9 @@ class Board:
         task: name of the task.
         version: of the task; None where no trial got as far as building it.
         origin: of the data, official or generated; None where it is not recorded.
-        track: uniform or recipe.
-        protocol: clean or legacy.
+        tier: who measured it.
+        track: uniform or recipe, or both where they were mixed.
+        protocol: clean or legacy, or both where they were mixed.
         metric: `UNKNOWN_METRIC` where no trial got as far as building the task.
         baselines: primary test metric of trivial and optimal predictors, median over trials.
         shared: settings that all rows have in common.
@@ -146,6 +148,7 @@ class Board:
     task: str
     version: int | None
     origin: str | None
+    tier: Tier
     track: str
     protocol: str
     metric: Metric
@@ -154,7 +157,7 @@ class Board:
     rows: tuple[Row, ...]
 
     @cached_property
-    def trials(self) -> tuple[RunRecord, ...]:
+    def trials(self) -> tuple[Trial, ...]:
         """The trials of all rows."""
         return tuple(trial for row in self.rows for trial in row.trials)
 
@@ -165,10 +168,10 @@ class Board:
 
     @property
     def conditions(self) -> str:
-        """Task version, origin of the data, track and protocol in words."""
+        """Tier, task version, origin of the data, track and protocol in words."""
         version = "version unknown" if self.version is None else f"version {self.version}"
         origin = [] if self.origin is None else [f"{self.origin} data"]
-        return ", ".join([version, *origin, f"{self.track} track", f"{self.protocol} protocol"])
+        return ", ".join([self.tier, version, *origin, f"{self.track} track", f"{self.protocol} protocol"])
 
 
 def total(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

@@ -9,22 +9,22 @@ from matplotlib.figure import Figure
 
 from lra_bench.core.errors import LraBenchError
 from lra_bench.core.files import write_atomically
-from lra_bench.core.record import RunRecord
 from lra_bench.report.aggregate import aggregate
 from lra_bench.report.board import Board
 from lra_bench.report.exports import comma_separated, markdown
 from lra_bench.report.figures import curves_figure, filters_figure, sensitivity_figure
 from lra_bench.report.page import Section, render
 from lra_bench.report.style import svg_text, write_png
+from lra_bench.report.trial import Trial
 
 
-def build_report(records: Sequence[RunRecord], out: Path, filters: tuple[np.ndarray, np.ndarray] | None = None) -> Path:
+def build_report(trials: Sequence[Trial], out: Path, filters: tuple[np.ndarray, np.ndarray] | None = None) -> Path:
     """Write `index.html`, `leaderboard.md`, `leaderboard.csv` and `figures/` into `out`.
 
     The same records, in any order, give the same bytes.
 
     Args:
-        records: at least one.
+        trials: at least one.
         out: folder, made if it is not there.
         filters: eigenvalues (K,) and eigenvectors (L, K) of the spectral filters, to show them too.
 
@@ -34,7 +34,7 @@ def build_report(records: Sequence[RunRecord], out: Path, filters: tuple[np.ndar
     Raises:
         LraBenchError: no records, or records that cannot be compared (see `aggregate`), or `out` cannot be a folder.
     """
-    boards = aggregate(records)
+    boards = aggregate(trials)
     folder = out / "figures"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -28,8 +28,9 @@ class Cost:
 
 def cost(row: Row) -> Cost:
     """Sizes from every trial that built its model; time and memory from those that ran to their end."""
-    models = [trial.model for trial in row.trials if trial.model is not None]
-    budgets = [trial.budget for trial in row.trials if trial.status in RAN_TO_THE_END]
+    records = [trial.record for trial in row.trials]
+    models = [record.model for record in records if record.model is not None]
+    budgets = [record.budget for record in records if record.status in RAN_TO_THE_END]
     return Cost(
         parameters=_median(model.parameters for model in models),
         state_size=_median(model.state_size for model in models),

@@ -11,8 +11,8 @@ from dataclasses import asdict
 from lra_bench.report import formatting
 from lra_bench.report.board import Board, Row
 from lra_bench.report.cost import cost
+from lra_bench.report.rate_table import rate_table
 from lra_bench.report.sensitivity import Sensitivity, Width, sensitivity, thresholds
-from lra_bench.report.table import leaderboard
 
 
 def markdown(boards: list[Board]) -> str:
@@ -42,8 +42,11 @@ def comma_separated(boards: list[Board]) -> str:
 
 
 def _markdown_board(board: Board) -> str:
-    table = leaderboard(board)
-    lines = [[column.header for column in table.columns], *([entry.text for entry in row] for row in table.entries)]
+    table = rate_table(board)
+    lines = [
+        [column.header for column in table.columns],
+        *([entry.text for entry in row] for row in table.rows),
+    ]
     header, *rows = ("| " + " | ".join(markdown_safe(text) for text in line) + " |" for line in lines)
     rule = "|" + " --- |" * len(table.columns)
     trials = f"{len(board.trials)} trials. Failed: {markdown_safe(formatting.named(board.failures))}."

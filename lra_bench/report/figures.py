@@ -106,7 +106,7 @@ def filters_figure(sigma: np.ndarray, phi: np.ndarray) -> Figure:
 def median_curve(cell: Cell, metric: Metric) -> tuple[list[int], list[float]]:
     """Steps and the median validation metric at each; a failed trial counts as worst once its own curve has ended."""
     curves = [
-        {point.step: value for point in trial.curve if (value := point.val.get(metric.name)) is not None}
+        {point.step: value for point in trial.record.curve if (value := point.val.get(metric.name)) is not None}
         for trial in cell.trials
     ]
     steps = sorted({step for curve in curves for step in curve})
@@ -116,7 +116,7 @@ def median_curve(cell: Cell, metric: Metric) -> tuple[list[int], list[float]]:
         for trial, curve in zip(cell.trials, curves, strict=True):
             if step in curve:
                 values.append(curve[step])
-            elif metric.failure(trial):
+            elif metric.failure(trial.record):
                 values.append(metric.worst)
         medians.append(median(values))
     return steps, medians

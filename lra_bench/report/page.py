@@ -10,9 +10,9 @@ from markupsafe import Markup
 from lra_bench.core.record import RunRecord, Status
 from lra_bench.report import formatting
 from lra_bench.report.board import Board, Row, total
+from lra_bench.report.rate_table import EDGE, at_most, interval, rate_table
 from lra_bench.report.sensitivity import COST_LEFT, OWN_FACTOR, thresholds
 from lra_bench.report.statistics import BOOTSTRAP_FROM, RESAMPLES
-from lra_bench.report.table import EDGE, at_most, interval, leaderboard
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Section:
 def render(sections: Sequence[Section], filters: str | None) -> str:
     """The page as one file that needs no other. Text from records is escaped, the figures are not."""
     boards = [section.board for section in sections]
-    trials = [trial for board in boards for trial in board.trials]
+    records = [trial.record for board in boards for trial in board.trials]
     environment = Environment(
         loader=PackageLoader("lra_bench.report"),
         autoescape=True,
@@ -47,11 +47,11 @@ def render(sections: Sequence[Section], filters: str | None) -> str:
     return environment.get_template("report.html").render(
         sections=sections,
         filters=filters,
-        trials=len(trials),
-        statuses={status.value: n for status in Status if (n := [trial.status for trial in trials].count(status))},
+        trials=len(records),
+        statuses={status.value: n for status in Status if (n := [record.status for record in records].count(status))},
         failures=total(board.failures for board in boards),
-        environments=_environments(trials),
-        leaderboard=leaderboard,
+        environments=_environments(records),
+        rate_table=rate_table,
         thresholds=thresholds,
         at_most=at_most,
         own_settings=own_settings,
@@ -72,8 +72,8 @@ def own_settings(board: Board, row: Row) -> dict[str, str]:
 
 def seeds(board: Board) -> str:
     """The seeds of a board's trials, and of their data."""
-    runs = sorted({trial.seed for trial in board.trials})
-    data = sorted({trial.data_seed for trial in board.trials})
+    runs = sorted({trial.record.seed for trial in board.trials})
+    data = sorted({trial.record.data_seed for trial in board.trials})
     return f"{', '.join(map(str, runs))} (data: {', '.join(map(str, data))})"
 
 

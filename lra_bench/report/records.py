@@ -5,46 +5,48 @@ from pathlib import Path
 
 from lra_bench.core.errors import LraBenchError
 from lra_bench.core.record import RunRecord
+from lra_bench.report.trial import Trial
 
 FILE_NAME = "record.json"
 
 
-def load_records(paths: Sequence[Path]) -> list[RunRecord]:
+def load_trials(paths: Sequence[Path]) -> list[Trial]:
     """Read every record at or below `paths`, sorted by study and trial id.
 
     Args:
         paths: each a record file, or a folder that is searched to any depth for files named `record.json`.
 
     Returns:
-        The records. A trial that several files hold with the same outcome is kept once.
+        The trials. One that several files hold with the same outcome is kept once.
 
     Raises:
         LraBenchError: a path does not exist; a record cannot be read (all such files are named); the same trial
             has two different outcomes; or there is no record at all.
     """
-    records, problems = [], []
+    trials, problems = [], []
     for file in _record_files(paths):
         try:
-            records.append(RunRecord.read(file))
+            trials.append(Trial(RunRecord.read(file), file))
         except LraBenchError as error:
             problems.append(str(error))
     if problems:
         raise LraBenchError("\n".join(problems))
-    if not records:
+    if not trials:
         places = ", ".join(str(path) for path in paths) or "nowhere"
         raise LraBenchError(f"no {FILE_NAME} found (searched: {places}). To make some: lra-bench sweep run quickstart")
-    return without_repetitions(records)
+    return without_repetitions(trials)
 
 
-def without_repetitions(records: Iterable[RunRecord]) -> list[RunRecord]:
-    """The records sorted by study and trial id, one per trial id, so that no trial is counted as two seeds.
+def without_repetitions(trials: Iterable[Trial]) -> list[Trial]:
+    """The trials sorted by submission, study and id, one per submission and id, so that none is counted as two seeds.
 
     Raises:
         LraBenchError: the same trial has two different outcomes; it is not for a report to choose.
     """
-    kept: dict[str, RunRecord] = {}
-    for record in sorted(records, key=_order):
-        first = kept.setdefault(record.trial_id, record)
+    kept: dict[tuple[str | None, str], Trial] = {}
+    for trial in sorted(trials, key=_order):
+        record = trial.record
+        first = kept.setdefault((trial.submission, record.trial_id), trial).record
         if _outcome(first) != _outcome(record):
             raise LraBenchError(
                 f"trial {record.trial_id} has two different outcomes: {first.status} in study {first.study}, "
@@ -63,8 +65,9 @@ def _record_files(paths: Iterable[Path]) -> list[Path]:
     return list(files.values())
 
 
-def _order(record: RunRecord) -> tuple[str, str, str]:
-    return record.study, record.trial_id, record.model_dump_json()
+def _order(trial: Trial) -> tuple[str, ...]:
+    record = trial.record
+    return trial.submission or "", record.study, record.trial_id, record.model_dump_json(), str(trial.file or "")
 
 
 def _outcome(record: RunRecord) -> tuple[object, ...]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from lra_bench.report.board import Board
 from lra_bench.report.formatting import cut, printable
-from lra_bench.report.table import leaderboard
+from lra_bench.report.rate_table import rate_table
 
 WIDTH = 100
 GAP = 2
@@ -27,11 +27,11 @@ class TerminalTable:
 
 def terminal_table(board: Board) -> TerminalTable:
     """The board's main columns, words cut to fit."""
-    table = leaderboard(board)
+    table = rate_table(board)
     kept = [(place, column) for place, column in enumerate(table.columns) if column.short is not None]
     lines = [
         [column.short or "" for _, column in kept],
-        *([printable(entries[place].text) for place, _ in kept] for entries in table.entries),
+        *([printable(row[place].text) for place, _ in kept] for row in table.rows),
     ]
     widths = _widths(lines, [column.wordy for _, column in kept])
     headers, *rows = ([cut(text, width) for text, width in zip(line, widths, strict=True)] for line in lines)

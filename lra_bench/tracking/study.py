@@ -11,8 +11,9 @@ from lra_bench.core.record import RunRecord
 from lra_bench.report.aggregate import aggregate
 from lra_bench.report.board import Board
 from lra_bench.report.figures import curves_figure, sensitivity_figure
+from lra_bench.report.rate_table import rate_table
 from lra_bench.report.style import write_png
-from lra_bench.report.table import leaderboard
+from lra_bench.report.trial import measured
 from lra_bench.tracking.push import Trial, held_runs, service_errors
 from lra_bench.tracking.runs import client_settings, offline_folders
 
@@ -38,7 +39,7 @@ def push_report(trials: Sequence[Trial], project: str | None, entity: str | None
         LraBenchError: the records cannot be compared, or W&B does not answer or refuses.
     """
     records, study = [trial.record for trial in trials], trials[0].record.study
-    boards = aggregate(records)
+    boards = aggregate(measured(records))
     project = project or records[0].config["tracking"]["project"]
     digest = _digest(records)
     with service_errors(), tempfile.TemporaryDirectory(prefix="lra-bench-") as scratch:
@@ -79,10 +80,10 @@ def _panels(board: Board, scratch: Path) -> dict[str, Any]:
     """What is logged of a board, by key."""
     import wandb
 
-    table = leaderboard(board)
+    table = rate_table(board)
     columns: list[str | int] = [column.header for column in table.columns]
     panels: dict[str, Any] = {
-        f"{board.label}/leaderboard": wandb.Table(columns, [[entry.text for entry in row] for row in table.entries])
+        f"{board.label}/leaderboard": wandb.Table(columns, [[entry.text for entry in row] for row in table.rows])
     }
     for name, figure in (("sensitivity", sensitivity_figure(board)), ("curves", curves_figure(board))):
         path = scratch / "figure.png"

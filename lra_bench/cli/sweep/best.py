@@ -29,13 +29,14 @@ def best(sweep_file: str, overrides: tuple[str, ...], shard: str) -> None:
     from lra_bench.report import formatting
     from lra_bench.report.aggregate import aggregate
     from lra_bench.report.sensitivity import best_cell
+    from lra_bench.report.trial import measured
     from lra_bench.trials.state import finished_record
 
     cells = cells_of(sweep_file, overrides, shard)
     records = [record for cell in cells if (record := finished_record(cell.folder)) is not None]
     if not records:
         raise LraBenchError(f"no cell is done yet; run them: lra-bench sweep run {sweep_file}")
-    for board in aggregate(records):
+    for board in aggregate(measured(records)):
         rows = []
         for row in board.rows:
             found = best_cell(row.cells, board.metric)
