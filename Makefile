@@ -24,9 +24,10 @@ test-gpu: .venv/.installed-dev  ## run the tests that need a CUDA device
 floors: .venv/.installed-dev  ## measure the trivial baselines of all prepared tasks, for docs/tasks.md
 	@$(BIN)/python -m lra_bench.task_cards .
 
-docs: .venv/.installed-dev  ## write docs/models.md, tasks.md, sweeps.md and the table behind `lra-bench list models`
+docs: .venv/.installed-dev  ## write docs/models.md, tasks.md, sweeps.md, schema/ and the table behind `lra-bench list models`
 	@$(BIN)/python -m lra_bench.cards .
 	@$(BIN)/python -m lra_bench.sweep_cards .
+	@$(BIN)/python -m lra_bench.schema_files .
 
 lint: .venv/.installed-dev  ## ruff and mypy
 	@$(BIN)/ruff check .

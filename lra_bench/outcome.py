@@ -73,7 +73,7 @@ def write_record(config: Config, folder: Path, outcome: Outcome, rank: int = 0, 
         outcome.message = f"rank {rank}: {outcome.message}"
     record = _record(config, folder, outcome)
     if failed or rank == 0:
-        record.write(folder / "record.json")
+        return record.write(folder / "record.json")
     return record
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,20 @@ def trial_id(config: Config, task_version: int) -> str:
 def trial_folder(config: Config, task_version: int) -> Path:
     """`<out_dir>/<study>/<trial id>`."""
     return TrialIds().folder(config, task_version)
+
+
+def recorded_id(config: Mapping[str, Any], task_version: int) -> str:
+    """The id of a config as a record holds it, of whatever version of lra-bench: no name in it is looked up.
+
+    Args:
+        config: nested plain values, as `Config.to_dict` gave them.
+        task_version: of the task that was built from it.
+    """
+    parts = {name: value for name, value in config.items() if name not in NOT_RESULT_RELEVANT}
+    for name, value in parts.items():
+        if isinstance(value, Mapping):
+            parts[name] = {key: each for key, each in value.items() if f"{name}.{key}" not in NOT_RESULT_RELEVANT}
+    return hashlib.sha256(_json({"task_version": task_version, **parts}).encode()).hexdigest()[:12]
 
 
 def _relevant(name: str, value: Any) -> Any:

@@ -98,7 +98,7 @@ def read_history(path: Path) -> list[CurvePoint]:
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [CurvePoint.model_validate_json(line) for line in lines if line.endswith("\n")]
+    return [CurvePoint.from_json(line) for line in lines if line.endswith("\n")]
 
 
 def thinned(points: list[CurvePoint], most: int = 200) -> list[CurvePoint]:
@@ -110,4 +110,4 @@ def thinned(points: list[CurvePoint], most: int = 200) -> list[CurvePoint]:
 
 
 def _line(point: CurvePoint) -> str:
-    return json.dumps(point.model_dump(exclude_defaults=True), allow_nan=False) + "\n"
+    return json.dumps(point.to_dict(), allow_nan=False) + "\n"

@@ -286,6 +286,7 @@ def _probe_of(trial: Trial, seconds: float, kernel_kills: KernelKills) -> Probe:
         raise LraBenchError(_why_it_died(trial, kernel_kills))
     if record.status not in (Status.OK, Status.CHANCE):
         raise LraBenchError(f"{record.status}: {record.message}")
+    assert record.environment.threads is not None
     return Probe(
         Reading.read(trial.cell.folder / READING),
         seconds,
