@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from lra_bench import tracking
+from lra_bench.cli.results import importing
 from lra_bench.core.errors import ConfigError
 from lra_bench.core.record import RunRecord, Tracking
 from lra_bench.tracking import decision
@@ -248,6 +249,23 @@ def test_an_interrupted_trial_has_each_step_once(played):
     assert run.summary["test/nmse"] == record.test["nmse"]
     assert run.summary["val/nmse"] == record.val["nmse"]
     assert set(run.tags) == {"lds", "stu", "uniform", "clean", str(record.status)}
+
+
+@needs_wandb
+@pytest.mark.parametrize("study", ["offline", "online"])  # the latter in two files, as it was interrupted
+def test_the_record_can_be_had_back_from_what_the_client_wrote(played, cli, study):
+    said = cli("results", "import", "--wandb", str(played.folder / "runs" / study), "--out", "back").output
+    assert said.startswith("1 runs: 1 imported\n")
+    record = played.folder / "runs" / study / record_of(played, study).trial_id / "record.json"
+    assert Path("back", record.parent.name, record.name).read_bytes() == record.read_bytes()
+
+
+@needs_wandb
+def test_a_config_from_elsewhere_confirms_its_trial(played):
+    record = record_of(played, "plain")
+    known_id, spec = importing.identify(record.config)
+    assert (known_id, spec.version, spec.metric) == (record.trial_id, record.task.version, record.task.metric)
+    assert importing.identify({**record.config, "seed": 1})[0] != record.trial_id
 
 
 @needs_wandb

@@ -13,6 +13,7 @@ import re
 import signal
 import sys
 import threading
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +25,7 @@ import yaml
 ENTITY = "team"
 API_KEY = "topsecret0" * 4
 MOST_REPEATS = 2
+MOST_IN_A_PAGE = 3
 
 
 @dataclass
@@ -121,12 +123,14 @@ class StandIn:
         runs: by (project, id).
         sweeps: by id.
         silent: projects to which nothing can be streamed, as clients are left without an answer.
+        asked: how often each operation was asked for.
     """
 
     def __init__(self) -> None:
         self.runs: dict[tuple[str, str], Run] = {}
         self.sweeps: dict[str, Sweep] = {}
         self.silent: set[str] = set()
+        self.asked: Counter[str] = Counter()
         self.closing = threading.Event()
         self.lock = threading.Lock()
         self.server = _Server(("127.0.0.1", 0), _handler(self))
@@ -142,6 +146,7 @@ class StandIn:
 
     def answer(self, operation: str, given: dict[str, Any]) -> Any:
         """The data of a GraphQL answer."""
+        self.asked[operation] += 1
         method = getattr(self, "on_" + re.sub(r"(?<!^)(?=[A-Z])", "_", operation).lower(), None)
         return method(given) if method else {}
 
@@ -181,13 +186,22 @@ class StandIn:
         return {"project": {"run": {"stopped": False}}}
 
     def on_runs(self, given: dict[str, Any]) -> Any:
-        wanted = json.loads(given["filters"]).get("name", {}).get("$in", [])
-        found = [run for (project, name), run in self.runs.items() if project == given["project"] and name in wanted]
-        if not any(project == given["project"] for project, _ in self.runs):
+        there = [run for (project, _), run in self.runs.items() if project == given["project"]]
+        if not there:
             return {"project": None}
-        edges = [{"node": run.node(), "cursor": run.name} for run in found]
-        page = {"edges": edges, "pageInfo": {"endCursor": None, "hasNextPage": False}}
+        wanted = json.loads(given["filters"]).get("name", {}).get("$in", [run.name for run in there])
+        found = [run for run in there if run.name in wanted]
+        start = int(given.get("cursor") or 0)
+        shown = found[start : start + min(given.get("perPage", 50), MOST_IN_A_PAGE)]
+        edges = [{"node": run.node(), "cursor": str(place)} for place, run in enumerate(shown, start + 1)]
+        more = start + len(shown) < len(found)
+        page = {"edges": edges, "pageInfo": {"endCursor": str(start + len(shown)), "hasNextPage": more}}
         return {"project": {**project_node(given["project"]), "runCount": len(found), "runs": page}}
+
+    def on_run_full_history(self, given: dict[str, Any]) -> Any:
+        lines = self.runs[given["project"], given["name"]].lines
+        rows = [json.dumps(lines[number]) for number in sorted(lines)]
+        return {"project": {"run": {"history": rows[: given["samples"]]}}}
 
     def on_create_run_files(self, given: dict[str, Any]) -> Any:
         places = [f"{self.url}/storage/{given['project']}/{given['run']}/{name}" for name in given["files"]]

@@ -1,39 +1,63 @@
-"""Finding and reading the records that a report is made of."""
+"""Reading the records that a report is made of."""
 
-from collections.abc import Iterable, Sequence
+import gc
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 
-from lra_bench.core.errors import LraBenchError
+from lra_bench.core.errors import FileError, LraBenchError
 from lra_bench.core.record import RunRecord
+from lra_bench.report.content import Problem
+from lra_bench.report.record_files import FILE_NAME, Search
 from lra_bench.report.trial import Trial
 
-FILE_NAME = "record.json"
+
+def find_trials(
+    paths: Sequence[Path], on_file: Callable[[int, int], None] | None = None
+) -> tuple[list[Trial], list[Problem]]:
+    """Read every record at or below some paths.
+
+    Args:
+        paths: each a record file; a submission, or a folder of some; or any other folder, which is searched to any
+            depth for files named `record.json`.
+        on_file: called after each file with how many are read, and how many there are.
+
+    Returns:
+        The trials by submission, study, id and file; and what was found and is of no use: files that cannot be read,
+        are not JSON, no records, of a newer version, changed since they were written, or not as a submission lists
+        them, each with its reason.
+
+    Raises:
+        LraBenchError: a path does not exist, or there is nothing at all.
+    """
+    search = Search()
+    for path in paths:
+        search.below(path)
+    if not search.files and not search.problems:
+        places = ", ".join(str(path) for path in paths) or "nowhere"
+        raise LraBenchError(f"no {FILE_NAME} found (searched: {places}). To make some: lra-bench sweep run quickstart")
+    trials, problems = [], search.problems
+    with _without_collections():
+        for number, file in enumerate(search.files, start=1):
+            try:
+                trials.append(file.read())
+            except FileError as error:
+                problems.append(Problem(error.path, error.reason))
+            if on_file is not None:
+                on_file(number, len(search.files))
+    return sorted(trials, key=lambda trial: (*_kind(trial), str(trial.file))), sorted(problems, key=_problem_order)
 
 
 def load_trials(paths: Sequence[Path]) -> list[Trial]:
-    """Read every record at or below `paths`, sorted by study and trial id.
-
-    Args:
-        paths: each a record file, or a folder that is searched to any depth for files named `record.json`.
-
-    Returns:
-        The trials. One that several files hold with the same outcome is kept once.
+    """The trials of `find_trials`, each once.
 
     Raises:
-        LraBenchError: a path does not exist; a record cannot be read (all such files are named); the same trial
-            has two different outcomes; or there is no record at all.
+        LraBenchError: as `find_trials` and `without_repetitions`, or any file is of no use.
     """
-    trials, problems = [], []
-    for file in _record_files(paths):
-        try:
-            trials.append(Trial(RunRecord.read(file), file))
-        except LraBenchError as error:
-            problems.append(str(error))
+    trials, problems = find_trials(paths)
     if problems:
-        raise LraBenchError("\n".join(problems))
-    if not trials:
-        places = ", ".join(str(path) for path in paths) or "nowhere"
-        raise LraBenchError(f"no {FILE_NAME} found (searched: {places}). To make some: lra-bench sweep run quickstart")
+        raise LraBenchError("\n".join(f"{problem.place} {problem.reason}" for problem in problems))
     return without_repetitions(trials)
 
 
@@ -44,31 +68,51 @@ def without_repetitions(trials: Iterable[Trial]) -> list[Trial]:
         LraBenchError: the same trial has two different outcomes; it is not for a report to choose.
     """
     kept: dict[tuple[str | None, str], Trial] = {}
-    for trial in sorted(trials, key=_order):
-        record = trial.record
-        first = kept.setdefault((trial.submission, record.trial_id), trial).record
-        if _outcome(first) != _outcome(record):
-            raise LraBenchError(
-                f"trial {record.trial_id} has two different outcomes: {first.status} in study {first.study}, "
-                f"{record.status} in study {record.study}. Report on one of the two"
-            )
+    for _, same in groupby(sorted(trials, key=_kind), key=_kind):
+        alike = list(same)
+        for trial in sorted(alike, key=_content) if len(alike) > 1 else alike:
+            first = kept.setdefault((trial.submission, trial.record.trial_id), trial)
+            require_same_outcome(first, trial, "Report on one of the two")
     return list(kept.values())
 
 
-def _record_files(paths: Iterable[Path]) -> list[Path]:
-    files: dict[Path, Path] = {}
-    for path in paths:
-        if not path.exists():
-            raise LraBenchError(f"there is no {path}")
-        found = sorted(path.rglob(FILE_NAME)) if path.is_dir() else [path]
-        files.update((file.resolve(), file) for file in found)
-    return list(files.values())
+def require_same_outcome(first: Trial, other: Trial, advice: str) -> None:
+    """Raise an `LraBenchError` that ends with the advice where two records of a trial do not say the same of it."""
+    if outcome(first.record) != outcome(other.record):
+        raise LraBenchError(
+            f"trial {first.record.trial_id} has two different outcomes: {first.record.status} in {_origin(first)}, "
+            f"{other.record.status} in {_origin(other)}. {advice}"
+        )
 
 
-def _order(trial: Trial) -> tuple[str, ...]:
-    record = trial.record
-    return trial.submission or "", record.study, record.trial_id, record.model_dump_json(), str(trial.file or "")
-
-
-def _outcome(record: RunRecord) -> tuple[object, ...]:
+def outcome(record: RunRecord) -> tuple[object, ...]:
+    """What came of a trial: equal for records that say the same."""
     return record.status, record.val, record.test
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Millions of small objects are made and all are kept: looking for garbage would be two thirds of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _kind(trial: Trial) -> tuple[str, str, str]:
+    return trial.submission or "", trial.record.study, trial.record.trial_id
+
+
+def _content(trial: Trial) -> tuple[str, str]:
+    return trial.record.model_dump_json(), str(trial.file or "")
+
+
+def _origin(trial: Trial) -> str:
+    return str(trial.file or f"study {trial.record.study}")
+
+
+def _problem_order(problem: Problem) -> tuple[str, str]:
+    return str(problem.place), problem.reason

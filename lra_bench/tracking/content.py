@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from lra_bench.core.record import CurvePoint, RunRecord, Status
+from lra_bench.core.record_versions import digest
 from lra_bench.core.settings import NOT_RESULT_RELEVANT
+
+RECORD = "trial_record"
+"""Where a run's summary holds the trial's whole record, as JSON."""
 
 FAILED = (Status.ERROR, Status.OOM)
 """Outcomes that make a run a failed one on W&B."""
@@ -75,7 +79,7 @@ class HistoryFile:
             file.seek(self._position)
             lines = [line for line in file if line.endswith(b"\n")]
         self._position += sum(map(len, lines))
-        return [CurvePoint.model_validate_json(line) for line in lines]
+        return [CurvePoint.from_json(line) for line in lines]
 
 
 def run_config(config: dict[str, Any], trial_id: str) -> dict[str, Any]:
@@ -113,8 +117,10 @@ def tags(config: dict[str, Any], status: Status | None = None) -> tuple[str, ...
 def summary(record: RunRecord, extent: Extent) -> dict[str, Any]:
     """The outcome: validation metrics at the selected step, test metrics, what it cost, and how much history there is.
 
-    `record` is a hash of all this, by which a run that is complete is known.
+    `trial_record` is the whole record, so that it can be had back. `record` is a hash of all this, by which a run that
+    is complete is known.
     """
+    fields = json.loads(record.model_dump_json())
     content: dict[str, Any] = {
         "status": str(record.status),
         "message": record.message or "",
@@ -126,5 +132,6 @@ def summary(record: RunRecord, extent: Extent) -> dict[str, Any]:
         "state_size": record.model.state_size if record.model else None,
         "device": record.environment.device,
         "history": str(extent),
+        RECORD: json.dumps({**fields, "digest": digest(fields)}),
     }
     return {**content, "record": hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]}

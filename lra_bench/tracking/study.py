@@ -10,7 +10,8 @@ from typing import Any
 from lra_bench.core.record import RunRecord
 from lra_bench.report.aggregate import aggregate
 from lra_bench.report.board import Board
-from lra_bench.report.figures import curves_figure, sensitivity_figure
+from lra_bench.report.figures_curves import curves_figure
+from lra_bench.report.figures_rates import sensitivity_figure
 from lra_bench.report.rate_table import rate_table
 from lra_bench.report.style import write_png
 from lra_bench.report.trial import measured
