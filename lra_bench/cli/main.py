@@ -7,12 +7,14 @@ import click
 from lra_bench import __version__
 from lra_bench.cli.bench import bench
 from lra_bench.cli.check import check
+from lra_bench.cli.compare import compare
 from lra_bench.cli.config import config
 from lra_bench.cli.data import data
 from lra_bench.cli.doctor import doctor
 from lra_bench.cli.list import list_
 from lra_bench.cli.new import new
 from lra_bench.cli.report import report
+from lra_bench.cli.results import results
 from lra_bench.cli.sweep import sweep
 from lra_bench.cli.train import train
 from lra_bench.cli.wandb import wandb
@@ -53,5 +55,5 @@ def main() -> None:
     """Compare long-range sequence models under one protocol."""
 
 
-for command in (train, sweep, report, wandb, data, list_, check, new, bench, config, doctor):
+for command in (train, sweep, report, compare, results, wandb, data, list_, check, new, bench, config, doctor):
     main.add_command(command)
