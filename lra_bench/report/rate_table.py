@@ -51,12 +51,25 @@ def _result_columns(board: Board) -> list[_Measured]:
     name = board.metric.name
     return [
         _Measured(Column("Model", "model", wordy=True), lambda row, _: Entry(row.label, row.label)),
-        _Measured(Column("Rates tried", None), lambda row, _: _rates_tried(row)),
-        _Measured(Column("Best rate", "best rate"), lambda _, found: _best_rate(found)),
         _Measured(
-            Column(f"Test {name} at best rate: median [interval]", f"test {name}"), lambda _, found: _test(found)
+            Column("Rates tried", None, "how many learning rates, from the lowest to the highest"),
+            lambda row, _: _rates_tried(row),
         ),
-        _Measured(Column("n", "n"), lambda _, found: _whole(found.best.n if found.best else None)),
+        _Measured(
+            Column("Best rate", "best rate", f"the best mean validation {name} over seeds; {EDGE}: the last one tried"),
+            lambda _, found: _best_rate(found),
+        ),
+        _Measured(
+            Column(
+                f"Test {name} at best rate: median [interval]",
+                f"test {name}",
+                "over the seeds of the best rate; the test split selects nothing",
+            ),
+            lambda _, found: _test(found),
+        ),
+        _Measured(
+            Column("n", "n", "seeds at the best rate"), lambda _, found: _whole(found.best.n if found.best else None)
+        ),
     ]
 
 
@@ -64,31 +77,61 @@ def _tolerance_columns(board: Board) -> list[_Measured]:
     def column(place: int, limit: float) -> _Measured:
         wanted = f"{at_most(board.metric)} {limit:.3g}"
         return _Measured(
-            Column(f"Tolerance at {board.metric.name} {wanted} (decades)", f"tol {wanted}"),
+            Column(
+                f"Tolerance at {board.metric.name} {wanted} (decades)",
+                f"tol {wanted}",
+                "width of the unbroken range of rates around the best whose median meets the threshold",
+            ),
             lambda _, found: _decades(found.widths[place]),
         )
 
     return [
         *(column(place, limit) for place, limit in enumerate(thresholds(board.metric))),
-        _Measured(Column(f"Own ×{OWN_FACTOR:g} range (decades)", None), lambda _, found: _decades(found.own_width)),
+        _Measured(
+            Column(
+                f"Own ×{OWN_FACTOR:g} range (decades)",
+                None,
+                f"the same for {OWN_FACTOR:g} times the model's own best error: a shape, not a quality",
+            ),
+            lambda _, found: _decades(found.own_width),
+        ),
+        _Measured(
+            Column("Area", None, "mean over the log of the rates tried: 1 is perfect at all of them, 0 chance at all"),
+            lambda _, found: _area(found),
+        ),
     ]
 
 
 def _failure_columns() -> list[_Measured]:
     return [
         _Measured(
-            Column("Diverged", None), lambda row, _: _share(row.failures.get(Status.DIVERGED, 0), len(row.trials))
+            Column("Diverged", None, "of all trials, at all rates tried"),
+            lambda row, _: _share(row.failures.get(Status.DIVERGED, 0), len(row.trials)),
         ),
-        _Measured(Column("Failed", "failed", wordy=True), lambda row, _: _failed(row)),
+        _Measured(
+            Column("Failed", "failed", "trials without a result, by reason", wordy=True), lambda row, _: _failed(row)
+        ),
     ]
 
 
 def _cost_columns() -> list[_Measured]:
     return [
-        _Measured(Column("Parameters", "params"), lambda row, _: _whole(cost(row).parameters)),
-        _Measured(Column("State size", None), lambda row, _: _whole(cost(row).state_size)),
-        _Measured(Column("Seconds per trial", None), lambda row, _: _real(cost(row).seconds)),
-        _Measured(Column("Examples per second", None), lambda row, _: _real(cost(row).examples_per_second)),
+        _Measured(
+            Column("Parameters", "params", "trainable real numbers of the whole network"),
+            lambda row, _: _whole(cost(row).parameters),
+        ),
+        _Measured(
+            Column("State size", None, "real numbers carried per sequence, all layers"),
+            lambda row, _: _whole(cost(row).state_size),
+        ),
+        _Measured(
+            Column("Seconds per trial", None, "median over trials that ran to their end; depends on the machine"),
+            lambda row, _: _real(cost(row).seconds),
+        ),
+        _Measured(
+            Column("Examples per second", None, "in training; median; depends on the machine"),
+            lambda row, _: _real(cost(row).examples_per_second),
+        ),
     ]
 
 
@@ -116,6 +159,12 @@ def _decades(width: Width | None) -> Entry:
     if width is None:
         return Entry("none", -1.0)
     return Entry(f"{'≥ ' if width.open_ended else ''}{width.decades:.1f}", width.decades)
+
+
+def _area(found: Sensitivity) -> Entry:
+    if found.area is None:
+        return Entry(formatting.NOTHING, math.nan)
+    return Entry(f"{found.area:.2f}", found.area)
 
 
 def _share(part: int, whole: int) -> Entry:

@@ -2,31 +2,41 @@
 
 import io
 import re
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import matplotlib.style
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
 
-from lra_bench.core.files import replacing
+from lra_bench.core.files import replacing, write_atomically
 from lra_bench.report.formatting import cut, printable
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333333")
 """Okabe and Ito's palette, told apart by colour-blind readers."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+LineStyle = Literal["-", "--", "-.", ":"]
+LINES: tuple[LineStyle, ...] = ("-", "--", "-.", ":")
 GREY = "#5f5f5f"
-LONGEST_LABEL = 60
+LONGEST_LABEL = 90
+
+WIDTH = 6.4
+"""Inches of a figure: a page's text in print, and still readable where a phone shows it at half its size."""
 
 _STYLE: dict[str, Any] = {
-    "font.family": "DejaVu Sans",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
     "font.size": 10,
-    "axes.titlesize": 11,
+    "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.spines.top": False,
@@ -37,9 +47,12 @@ _STYLE: dict[str, Any] = {
     "grid.color": "#e6e6e6",
     "grid.linewidth": 0.7,
     "legend.frameon": False,
+    "legend.fontsize": "small",
     "lines.linewidth": 1.8,
     "lines.markersize": 5.5,
     "svg.hashsalt": "lra-bench",
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
 }
 
 
@@ -50,9 +63,17 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def look(place: int) -> tuple[str, str]:
-    """Colour and marker of the row at `place`; different for the first 56 rows."""
-    return COLORS[place % len(COLORS)], MARKERS[place % len(MARKERS)]
+class Look(NamedTuple):
+    """What tells the lines of a figure apart, on paper too."""
+
+    color: str
+    marker: str
+    line: LineStyle
+
+
+def look(place: int) -> Look:
+    """The look of the row at `place`; different for the first 28."""
+    return Look(COLORS[place % len(COLORS)], MARKERS[place % len(MARKERS)], LINES[place // len(COLORS) % len(LINES)])
 
 
 def sequential() -> Colormap:
@@ -66,6 +87,11 @@ def drawable(text: str) -> str:
     return cut(known, LONGEST_LABEL).lstrip("_").replace("$", r"\$")
 
 
+def wrapped(text: str, width: int) -> str:
+    """Text in lines of at most `width` characters."""
+    return textwrap.fill(text, width)
+
+
 def quiet(axes: Axes) -> None:
     """Take spines, ticks and grid away."""
     axes.grid(visible=False)
@@ -75,16 +101,41 @@ def quiet(axes: Axes) -> None:
 
 
 @house_style()
+def write_figure(figure: Figure, folder: Path, name: str) -> str:
+    """Write `folder/name.svg`, `.png` and `.pdf`, atomically, and return the SVG.
+
+    The figure's layout is done once, is the same in all of them, and is final.
+    """
+    if (layout := figure.get_layout_engine()) is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")
+    svg = svg_text(figure, name)
+    write_atomically(folder / f"{name}.svg", svg)
+    with replacing(folder / f"{name}.pdf") as temporary:
+        about = {"CreationDate": None, "Creator": None, "Producer": None}
+        FigureCanvasPdf(figure).print_pdf(temporary, metadata=about)  # type: ignore[no-untyped-call]
+    write_png(figure, folder / f"{name}.png")
+    return svg
+
+
+@house_style()
 def svg_text(figure: Figure, prefix: str) -> str:
-    """The figure as an `<svg>` element for a page; `prefix` keeps its ids apart from those of other figures."""
+    """The figure as an `<svg>` element for a page; `prefix` keeps its ids apart from those of other figures.
+
+    Text stays text, and coordinates have two decimals, which is a hundredth of a point.
+    """
     file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight")
+    about = {"Date": None, "Creator": None}
+    FigureCanvasSVG(figure).print_svg(file, metadata=about)  # type: ignore[no-untyped-call]
     svg = file.getvalue()
-    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg[svg.index("<svg") :])
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg[svg.index("<svg") :])
+    return re.sub(r' d="M[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path.group()), svg)
 
 
 @house_style()
 def write_png(figure: Figure, path: Path) -> None:
     """Write the figure at 160 dots per inch, atomically."""
+    figure.set_dpi(160)
     with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=160, metadata={"Software": None}, bbox_inches="tight")
+        canvas = FigureCanvasAgg(figure)
+        canvas.print_png(temporary, metadata={"Software": None})  # type: ignore[no-untyped-call]
