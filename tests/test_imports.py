@@ -43,6 +43,7 @@ ALLOWED = {
     "trials": (FRAMEWORK, {"lightning", "omegaconf"}),
     "cards": ({"config", "core", "task_cards"}, set()),
     "task_cards": ({"building", "config", "core", "data"}, set()),
+    "schema_files": ({"core", "report"}, set()),
     "sweep_cards": ({"config", "core", "trials"}, set()),
     "cli": (FRAMEWORK | {"cards", "cli", "task_cards", "testing"}, {"matplotlib"}),
     "testing": ({"core"}, set()),

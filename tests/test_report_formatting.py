@@ -2,7 +2,19 @@ import math
 
 import pytest
 
-from lra_bench.report.formatting import count, cut, named, number, plain, printable, rate
+from lra_bench.report.formatting import (
+    Interval,
+    count,
+    cut,
+    display_width,
+    named,
+    number,
+    plain,
+    printable,
+    rate,
+    sentence,
+    stopped,
+)
 
 
 @pytest.mark.parametrize(
@@ -47,3 +59,29 @@ def test_cut_keeps_both_ends():
     assert cut("abcdefghij", 10) == "abcdefghij"
     assert cut("abcdefghij", 6) == "ab…hij"
     assert cut("abcdefghij", 1) == "…"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("0.0123 [0.0110, 0.0150]", ("0.0123", "[0.0110, 0.0150]", "")),
+        ("50.0 [49.6, 88.1] (2 of 5 chance)", ("50.0", "[49.6, 88.1]", "(2 of 5 chance)")),
+        ("not run", ("not run", "", "")),
+        ("", ("", "", "")),
+    ],
+)
+def test_intervals_apart(text, parts):
+    found = Interval.of(text)
+    assert (found.number, found.ends, found.remark) == parts
+
+
+def test_sentences():
+    assert sentence("clean protocol, LRA") == "Clean protocol, LRA."
+    assert stopped("xLSTM: some tasks") == "xLSTM: some tasks."
+    assert stopped("Why?") == "Why?"
+
+
+def test_width_on_a_terminal():
+    assert display_width("stu") == 3
+    assert display_width("模型") == 4
+    assert display_width("e\u0301") == 1

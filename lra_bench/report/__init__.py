@@ -1,0 +1,58 @@
+"""Records in, tables and figures out. The names here are the library behind `lra-bench report`, for notebooks.
+
+They are imported when they are first used: pandas and matplotlib take longer than most commands.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lra_bench.report.build import build_report
+    from lra_bench.report.figures_cost import cost_figure, length_figure, length_groups
+    from lra_bench.report.figures_curves import best_curves_figure, cloud_figure, curves_figure
+    from lra_bench.report.figures_features import features_figure
+    from lra_bench.report.figures_filters import filter_count_figure, filters_figure
+    from lra_bench.report.figures_rates import sensitivity_figure
+    from lra_bench.report.frame import boards, leaderboard, load_records, sensitivity
+
+_HOME = {
+    "best_curves_figure": "figures_curves",
+    "boards": "frame",
+    "build_report": "build",
+    "cloud_figure": "figures_curves",
+    "cost_figure": "figures_cost",
+    "curves_figure": "figures_curves",
+    "features_figure": "figures_features",
+    "filter_count_figure": "figures_filters",
+    "filters_figure": "figures_filters",
+    "leaderboard": "frame",
+    "length_figure": "figures_cost",
+    "length_groups": "figures_cost",
+    "load_records": "frame",
+    "sensitivity": "frame",
+    "sensitivity_figure": "figures_rates",
+}
+
+__all__ = [
+    "best_curves_figure",
+    "boards",
+    "build_report",
+    "cloud_figure",
+    "cost_figure",
+    "curves_figure",
+    "features_figure",
+    "filter_count_figure",
+    "filters_figure",
+    "leaderboard",
+    "length_figure",
+    "length_groups",
+    "load_records",
+    "sensitivity",
+    "sensitivity_figure",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -5,7 +5,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -110,22 +110,36 @@ def _seeds(trial: Trial) -> tuple[int, int]:
 
 def _settings(trial: Trial) -> tuple[tuple[str, str], ...]:
     """What the trials of a row have in common: dotted keys of the config, values as JSON; and the submission."""
-    flat = [(key, value) for key, value in _flat("", trial.record.config) if not _under(key, NOT_COMPARED)]
+    compared = _without(NOT_COMPARED, trial.record.config)
     if trial.submission is not None:
-        flat.append((SUBMISSION, json.dumps(trial.submission)))
-    return tuple(sorted(flat))
+        compared[SUBMISSION] = trial.submission
+    return _flat(json.dumps(compared, sort_keys=True))
 
 
-def _flat(prefix: str, config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _without(keys: Iterable[str], config: dict[str, Any]) -> dict[str, Any]:
+    """The config without some of its dotted keys and sections."""
+    kept = dict(config)
+    for key in keys:
+        section, _, rest = key.partition(".")
+        if not rest:
+            kept.pop(section, None)
+        elif isinstance(kept.get(section), dict):
+            kept[section] = {name: value for name, value in kept[section].items() if name != rest}
+    return kept
+
+
+@lru_cache(maxsize=4096)
+def _flat(config: str) -> tuple[tuple[str, str], ...]:
+    """A config, given as JSON, by dotted key; cached, as the trials of a row have the same one."""
+    return tuple(sorted(_leaves("", json.loads(config))))
+
+
+def _leaves(prefix: str, config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for key, value in config.items():
         if isinstance(value, dict):
-            yield from _flat(f"{prefix}{key}.", value)
+            yield from _leaves(f"{prefix}{key}.", value)
         else:
             yield f"{prefix}{key}", json.dumps(value)
-
-
-def _under(key: str, prefixes: Iterable[str]) -> bool:
-    return any(key == prefix or key.startswith(f"{prefix}.") for prefix in prefixes)
 
 
 def _board(trials: list[Trial]) -> Board:
@@ -157,7 +171,7 @@ def _joined(names: Iterable[str]) -> str:
 
 
 def _task_settings(board: Board) -> dict[str, str]:
-    return {key: value for key, value in board.shared.items() if _under(key, ("task",))}
+    return {key: value for key, value in board.shared.items() if key.startswith("task.")}
 
 
 def _row(name: str, settings: dict[str, str], trials: list[Trial], metric: Metric, seeds: set[tuple[int, int]]) -> Row:

@@ -1,70 +1,90 @@
 """The report: a folder of files that is a pure function of records."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
+import pandas as pd
 
 from lra_bench.core.errors import LraBenchError
 from lra_bench.core.files import write_atomically
-from lra_bench.report.aggregate import aggregate
-from lra_bench.report.board import Board
+from lra_bench.report import standings
+from lra_bench.report.content import Content, Picture, Section
 from lra_bench.report.exports import comma_separated, markdown
-from lra_bench.report.figures import curves_figure, filters_figure, sensitivity_figure
-from lra_bench.report.page import Section, render
-from lra_bench.report.style import svg_text, write_png
-from lra_bench.report.trial import Trial
+from lra_bench.report.frame import boards as boards_of
+from lra_bench.report.frame import problems_of
+from lra_bench.report.gallery import Drawing, board_drawings, shared_drawings
+from lra_bench.report.latex import latex
+from lra_bench.report.page import render
+from lra_bench.report.pictures import OnDone, paint
+from lra_bench.report.rate_table import rate_table
+from lra_bench.report.sensitivity import frame as sensitivity_frame
+
+Filters = tuple[np.ndarray, np.ndarray]
 
 
-def build_report(trials: Sequence[Trial], out: Path, filters: tuple[np.ndarray, np.ndarray] | None = None) -> Path:
-    """Write `index.html`, `leaderboard.md`, `leaderboard.csv` and `figures/` into `out`.
+def build_report(
+    frame: pd.DataFrame,
+    out: Path,
+    filters: Filters | None = None,
+    against: str | None = None,
+    mix: bool = False,
+    on_figure: OnDone | None = None,
+) -> Content:
+    """Write `index.html`, `leaderboard.md`, `.tex` and `.csv`, `sensitivity.csv` and `figures/` into `out`.
 
     The same records, in any order, give the same bytes.
 
     Args:
-        trials: at least one.
+        frame: of `load_records`, or some rows of it.
         out: folder, made if it is not there.
         filters: eigenvalues (K,) and eigenvectors (L, K) of the spectral filters, to show them too.
+        against: name of a published row, to which differences are shown.
+        mix: different tracks and protocols share tables; the page says so.
+        on_figure: called with the number of figures drawn so far, and of all.
 
     Returns:
-        The path of `index.html`.
+        What is on the page.
 
     Raises:
-        LraBenchError: no records, or records that cannot be compared (see `aggregate`), or `out` cannot be a folder.
+        LraBenchError: no records, or records that cannot be compared (see `aggregate`); nothing of the name `against`
+            was published; or a file cannot be written.
     """
-    boards = aggregate(trials)
-    folder = out / "figures"
+    boards = boards_of(frame, mix)
+    found = standings.standings(boards, against, mix)
+    tables = standings.tables(found)
+    folder = _made(out / "figures")
+    own = [board_drawings(board, place) for place, board in enumerate(boards, 1)]
+    shared = shared_drawings(boards, filters)
+    pictures = {picture.name: picture for picture in paint([*chain.from_iterable(own), *shared], folder, on_figure)}
+    content = Content(
+        leaderboards=tuple(tables),
+        sections=tuple(
+            Section(board, rate_table(board), _painted(drawings, pictures))
+            for board, drawings in zip(boards, own, strict=True)
+        ),
+        pictures=_painted(shared, pictures),
+        problems=tuple(problems_of(frame)),
+        mixed=mix,
+        folder=out,
+    )
+    write_atomically(out / "leaderboard.md", markdown(tables))
+    write_atomically(out / "leaderboard.tex", latex(tables))
+    write_atomically(out / "leaderboard.csv", comma_separated(standings.frame(found)))
+    write_atomically(out / "sensitivity.csv", comma_separated(sensitivity_frame(boards)))
+    write_atomically(out / "index.html", render(content))
+    return content
+
+
+def _made(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LraBenchError(f"cannot make the folder {folder}: {error.strerror}") from error
-    sections = [_section(board, f"{place}-{_slug(board.task)}", folder) for place, board in enumerate(boards, 1)]
-    spectral = _picture(filters_figure(*filters), "filters", folder) if filters else None
-    write_atomically(out / "leaderboard.md", markdown(boards))
-    write_atomically(out / "leaderboard.csv", comma_separated(boards))
-    page = out / "index.html"
-    write_atomically(page, render(sections, spectral))
-    return page
+    return folder
 
 
-def _section(board: Board, name: str, folder: Path) -> Section:
-    return Section(
-        board=board,
-        sensitivity=_picture(sensitivity_figure(board), f"{name}-sensitivity", folder),
-        curves=_picture(curves_figure(board), f"{name}-curves", folder),
-    )
-
-
-def _picture(figure: Figure, name: str, folder: Path) -> str:
-    """Writes the figure as SVG and PNG and returns the SVG."""
-    svg = svg_text(figure, name)
-    write_atomically(folder / f"{name}.svg", svg)
-    write_png(figure, folder / f"{name}.png")
-    return svg
-
-
-def _slug(name: str) -> str:
-    """The name as part of a file name, whatever it holds."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "task"
+def _painted(drawings: Iterable[Drawing], pictures: dict[str, Picture]) -> tuple[Picture, ...]:
+    """The pictures of the drawings that there were data for."""
+    return tuple(pictures[each.name] for each in drawings if each.name in pictures)

@@ -1,4 +1,4 @@
-"""The leaderboard as Markdown and CSV.
+"""Tables as Markdown, and frames as CSV.
 
 Text in records comes from strangers, and is written so that no reader of these formats acts on it.
 """
@@ -6,110 +6,111 @@ Text in records comes from strangers, and is written so that no reader of these 
 import csv
 import io
 import re
-from dataclasses import asdict
+import unicodedata
+from collections.abc import Iterable, Sequence
+from urllib.parse import quote, urlsplit
 
-from lra_bench.report import formatting
-from lra_bench.report.board import Board, Row
-from lra_bench.report.cost import cost
-from lra_bench.report.rate_table import rate_table
-from lra_bench.report.sensitivity import Sensitivity, Width, sensitivity, thresholds
+import numpy as np
+import pandas as pd
+
+from lra_bench.report.formatting import printable, sentence, stopped
+from lra_bench.report.table import Column, Entry, Table
+
+FORMULA_STARTS = "=+-@"
+"""What begins a formula in a spreadsheet; forms of other widths count as well."""
+
+_SPECIAL = re.compile(r"[\\`*_\[\]<>|~&$#]|(?<=www)\.|:(?=//)", re.IGNORECASE)
+_LINE_START = re.compile(r"^(?:[-+](?=[\s-]|$)|=(?==*$)|\d+(?=[.)](?:\s|$)))")
+_CELL_START = re.compile(r"(^|;)(\s*)(?=(\S))")
 
 
-def markdown(boards: list[Board]) -> str:
-    """One table per board."""
-    return "# Leaderboard\n\n" + "\n".join(_markdown_board(board) for board in boards)
+def markdown(tables: Sequence[Table]) -> str:
+    """The tables one below the other, in GitHub's Markdown: title, conditions, rows and notes of each."""
+    return "\n".join(["# Leaderboard\n", *map(_markdown_table, tables)])
 
 
 def markdown_safe(text: str) -> str:
-    """One line in which no character means anything to Markdown or HTML."""
-    return re.sub(r"([\\`*_{}\[\]<>()#+!|~&$])", r"\\\1", formatting.printable(text))
+    """One line in which no character means anything to Markdown or HTML, and no address becomes a link."""
+    line = _SPECIAL.sub(r"\\\g<0>", printable(text))
+    return _LINE_START.sub(lambda start: f"{start[0]}\\" if start[0].isdecimal() else f"\\{start[0]}", line)
 
 
-def csv_safe(text: str) -> str:
-    """One line that no spreadsheet takes for a formula."""
-    line = formatting.printable(text)
-    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
+def comma_separated(frame: pd.DataFrame) -> str:
+    """The frame without its index: a header, numbers in full, nothing where a value is missing, lines ended by LF.
 
-
-def comma_separated(boards: list[Board]) -> str:
-    """One line per row of every board, numbers in full."""
+    Numbers are those of `repr`, so reading them gives the same ones; truth values are True and False; all other values
+    are text that no spreadsheet takes for a formula.
+    """
     file = io.StringIO()
-    lines = [_csv_line(board, row) for board in boards for row in board.rows]
-    writer = csv.DictWriter(file, fieldnames=list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow([csv_safe(str(name)) for name in frame.columns])
+    writer.writerows([_csv_cell(value) for value in line] for line in frame.itertuples(index=False, name=None))
     return file.getvalue()
 
 
-def _markdown_board(board: Board) -> str:
-    table = rate_table(board)
+def csv_safe(text: str) -> str:
+    """One line that no spreadsheet takes for a formula, nor what follows a semicolon, which separates cells in some.
+
+    An apostrophe stands before what would begin a formula.
+    """
+    return _CELL_START.sub(_guarded, printable(text))
+
+
+def _guarded(start: re.Match[str]) -> str:
+    guard = "'" if unicodedata.normalize("NFKC", start[3])[0] in FORMULA_STARTS else ""
+    return f"{start[1]}{start[2]}{guard}"
+
+
+def _csv_cell(value: object) -> str:
+    if value is None or value is pd.NA or value is pd.NaT or value != value:
+        return ""
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value))
+    if isinstance(value, int | np.integer):
+        return str(int(value))
+    if isinstance(value, float | np.floating):
+        return repr(float(value))
+    return csv_safe(str(value))
+
+
+def _markdown_table(table: Table) -> str:
     lines = [
-        [column.header for column in table.columns],
-        *([entry.text for entry in row] for row in table.rows),
+        f"## {markdown_safe(table.title)}",
+        "",
+        *([markdown_safe(sentence(table.conditions)), ""] if table.conditions else []),
+        _markdown_line(markdown_safe(column.header) for column in table.columns),
+        _markdown_line(_alignment(place, column) for place, column in enumerate(table.columns)),
     ]
-    header, *rows = ("| " + " | ".join(markdown_safe(text) for text in line) + " |" for line in lines)
-    rule = "|" + " --- |" * len(table.columns)
-    trials = f"{len(board.trials)} trials. Failed: {markdown_safe(formatting.named(board.failures))}."
-    return "\n".join(
-        [
-            f"## {markdown_safe(board.label)}",
-            "",
-            board.conditions.capitalize() + ".",
-            "",
-            header,
-            rule,
-            *rows,
-            "",
-            trials,
-            "",
-        ]
-    )
+    for group in table.groups:
+        if group.title:
+            lines.append(_markdown_line([f"*{markdown_safe(group.title)}*", *[""] * (len(table.columns) - 1)]))
+        lines.extend(_markdown_line(map(_markdown_entry, row)) for row in group.rows)
+    notes = [*table.notes, *(f"{column.header}: {column.note}" for column in table.columns if column.note)]
+    return "\n".join([*lines, *(f"\n{markdown_safe(stopped(note))}" for note in notes), ""])
 
 
-def _csv_line(board: Board, row: Row) -> dict[str, object]:
-    found = sensitivity(row, board.metric)
-    test = found.best.test if found.best else None
-    return {
-        "task": csv_safe(board.task),
-        "task_version": board.version,
-        "track": board.track,
-        "protocol": board.protocol,
-        "origin": board.origin or "",
-        "model": csv_safe(row.label),
-        "trials": len(row.trials),
-        "missing_trials": row.missing,
-        "failed_trials": sum(row.failures.values()),
-        "failures": csv_safe(formatting.named(row.failures)),
-        "rates_tried": len(row.cells),
-        "lowest_rate": row.cells[0].rate,
-        "highest_rate": row.cells[-1].rate,
-        "best_rate": found.best.rate if found.best else None,
-        "best_rate_at_edge": found.at_edge,
-        "test_metric": csv_safe(board.metric.name),
-        "test_n": test.n if test else None,
-        "test_median": test.median if test else None,
-        "test_low": test.low if test else None,
-        "test_high": test.high if test else None,
-        "test_mean": test.mean if test else None,
-        **_csv_widths(found, thresholds(board.metric)),
-        **asdict(cost(row)),
-    }
+def _markdown_line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
-def _csv_widths(found: Sensitivity, limits: tuple[float, ...]) -> dict[str, object]:
-    widths = dict(zip(("good", "very_good"), zip(limits, found.widths, strict=True), strict=False))
-    columns: dict[str, object] = {}
-    for name in ("good", "very_good"):
-        limit, width = widths.get(name, (None, None))
-        columns[f"{name}_threshold"] = limit
-        columns |= _csv_width(name, width)
-    return columns | _csv_width("own", found.own_width)
+def _alignment(place: int, column: Column) -> str:
+    return "---" if place == 0 or column.wordy else "---:"
 
 
-def _csv_width(name: str, width: Width | None) -> dict[str, object]:
-    return {
-        f"{name}_lowest_rate": width.low if width else None,
-        f"{name}_highest_rate": width.high if width else None,
-        f"{name}_decades": width.decades if width else None,
-        f"{name}_open_ended": width.open_ended if width else None,
-    }
+def _markdown_entry(entry: Entry) -> str:
+    text = markdown_safe(entry.text)
+    address = _web_address(entry.link)
+    if text and address:
+        text = f"[{text}](<{address.replace('&', '&amp;')}>)"
+    return f"**{text}**" if text and entry.best else text
+
+
+def _web_address(link: str | None) -> str | None:
+    """The link as plain ASCII without blanks, quotes or brackets; None if it does not lead to http or https."""
+    try:
+        parts = urlsplit(link or "")
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        return None
+    return quote(link or "", safe="%/:?#@!$&*+,;=~", errors="replace")

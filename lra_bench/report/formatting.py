@@ -1,6 +1,9 @@
 """Numbers and names as people read them."""
 
 import math
+import re
+import unicodedata
+from dataclasses import dataclass
 
 FAILED = "failed"
 """Stands for the worst value there is, which is what a failed trial counts as."""
@@ -55,6 +58,51 @@ def cut(text: str, width: int) -> str:
         return text
     head = (width - 1) // 2
     return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
+def sentence(text: str) -> str:
+    """The text with a capital letter at its beginning and a full stop at its end."""
+    return stopped(text[:1].upper() + text[1:])
+
+
+def stopped(text: str) -> str:
+    """The text with a full stop at its end."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+@dataclass(frozen=True)
+class Interval:
+    """What is shown of a number with its interval.
+
+    Attributes:
+        number: the number.
+        ends: low and high end with their brackets; empty where there is no interval.
+        remark: what follows.
+    """
+
+    number: str
+    ends: str
+    remark: str
+
+    @classmethod
+    def of(cls, text: str) -> "Interval":
+        """Take "0.0123 [0.0110, 0.0150] remark" apart; any other text is the number alone."""
+        found = _INTERVAL.fullmatch(text)
+        return cls(*found.groups()) if found else cls(text, "", "")
+
+
+_INTERVAL = re.compile(r"(\S+) (\[[^\[\]]*\]) ?(.*)")
+
+
+def display_width(text: str) -> int:
+    """Width of a text on a terminal: East Asian wide characters take two columns, marks on others none."""
+    return sum(map(_character_width, text))
+
+
+def _character_width(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def _plain_exponent(text: str) -> str:

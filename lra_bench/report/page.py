@@ -1,33 +1,102 @@
-"""The HTML page."""
+"""The HTML page: one file that needs no other, and in which nothing but its own script can run."""
 
+import base64
+import hashlib
+import math
+import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lra_bench.core.record import RunRecord, Status
-from lra_bench.report import formatting
+from lra_bench.report import formatting, page_tables
 from lra_bench.report.board import Board, Row, total
-from lra_bench.report.rate_table import EDGE, at_most, interval, rate_table
-from lra_bench.report.sensitivity import COST_LEFT, OWN_FACTOR, thresholds
-from lra_bench.report.statistics import BOOTSTRAP_FROM, RESAMPLES
+from lra_bench.report.content import Content, Picture
+from lra_bench.report.links import followable
+from lra_bench.report.rate_table import EDGE
+from lra_bench.report.sensitivity import COST_LEFT, OWN_FACTOR
+from lra_bench.report.table import Entry
+from lra_bench.report.trial import Trial
+
+LONG = 30
+"""Tables with more rows than this have a height of their own, and headers that stay in sight."""
+
+MANY = 10
+"""More notes than this below a table are folded away."""
 
 
-@dataclass(frozen=True)
-class Section:
-    """A board and its figures, as `<svg>` elements."""
+def render(content: Content) -> str:
+    """The page. Text from records is escaped; only the pictures, which this project draws, are taken as they are.
 
-    board: Board
-    sensitivity: str
-    curves: str
+    A policy in its head allows no script but the page's own, by its hash, and no request to anywhere.
+    """
+    boards = [section.board for section in content.sections]
+    trials = [trial for board in boards for trial in board.trials]
+    script = (files("lra_bench.report") / "templates/report.js").read_text(encoding="utf-8")
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            content=content,
+            trials=trials,
+            script=Markup(script),  # noqa: S704
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            statuses={status.value: n for status, n in _in_order(Counter(t.record.status for t in trials))},
+            submissions=dict(sorted(Counter(t.submission for t in trials if t.submission is not None).items())),
+            failures=total(board.failures for board in boards),
+            failed=page_tables.failed_table(boards, content.folder),
+            problems=page_tables.problems_table(content.problems, content.folder),
+            environments=_environments(trials),
+            shares=COST_LEFT,
+            own_factor=OWN_FACTOR,
+            edge=EDGE,
+            long=LONG,
+            many=MANY,
+        )
+    )
 
 
-def render(sections: Sequence[Section], filters: str | None) -> str:
-    """The page as one file that needs no other. Text from records is escaped, the figures are not."""
-    boards = [section.board for section in sections]
-    records = [trial.record for board in boards for trial in board.trials]
+def own_settings(board: Board, row: Row) -> dict[str, str]:
+    """The settings of a row that not all rows of its board share."""
+    return {key: value for key, value in row.settings.items() if key not in board.shared}
+
+
+def seeds(board: Board) -> str:
+    """The seeds of a board's trials, and of their data."""
+    runs = sorted({trial.record.seed for trial in board.trials})
+    data = sorted({trial.record.data_seed for trial in board.trials})
+    return f"{_listed(runs)} (data: {_listed(data)})"
+
+
+def sort_key(entry: Entry) -> str | None:
+    """What an entry is sorted by: None where that is its text, empty where there is nothing."""
+    value = entry.value
+    if isinstance(value, float):
+        value = repr(float(value)) if math.isfinite(value) else ""
+    key = str(value)
+    return None if key == entry.text else key
+
+
+def sentence(text: str) -> str:
+    """The text with a capital and a full stop, the rest as it is."""
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def svg(picture: Picture) -> Markup:
+    """The picture as it is."""
+    return Markup(picture.svg)  # noqa: S704
+
+
+def width(picture: Picture) -> int:
+    """Width of the picture in points, as it says itself."""
+    found = re.search(r'<svg[^>]*?\swidth="([\d.]+)pt"', picture.svg)
+    return round(float(found.group(1))) if found else 480
+
+
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("lra_bench.report"),
         autoescape=True,
@@ -42,54 +111,43 @@ def render(sections: Sequence[Section], filters: str | None) -> str:
         count=formatting.count,
         named=formatting.named,
         plain=formatting.plain,
-        interval=interval,
+        sentence=sentence,
+        svg=svg,
+        width=width,
     )
-    return environment.get_template("report.html").render(
-        sections=sections,
-        filters=filters,
-        trials=len(records),
-        statuses={status.value: n for status in Status if (n := [record.status for record in records].count(status))},
-        failures=total(board.failures for board in boards),
-        environments=_environments(records),
-        rate_table=rate_table,
-        thresholds=thresholds,
-        at_most=at_most,
+    environment.globals.update(
+        cells_table=page_tables.cells_table,
+        trials_table=page_tables.trials_table,
         own_settings=own_settings,
         seeds=seeds,
-        svg=Markup,
-        shares=COST_LEFT,
-        own_factor=OWN_FACTOR,
-        edge=EDGE,
-        bootstrap_from=BOOTSTRAP_FROM,
-        resamples=RESAMPLES,
+        followable=followable,
+        sort_key=sort_key,
+        zip=zip,
     )
+    return environment
 
 
-def own_settings(board: Board, row: Row) -> dict[str, str]:
-    """The settings of a row that not all rows of its board share."""
-    return {key: value for key, value in row.settings.items() if key not in board.shared}
+def _in_order(counts: Counter[Status]) -> list[tuple[Status, int]]:
+    return [(status, counts[status]) for status in Status if counts[status]]
 
 
-def seeds(board: Board) -> str:
-    """The seeds of a board's trials, and of their data."""
-    runs = sorted({trial.record.seed for trial in board.trials})
-    data = sorted({trial.record.data_seed for trial in board.trials})
-    return f"{', '.join(map(str, runs))} (data: {', '.join(map(str, data))})"
+def _listed(numbers: Sequence[int]) -> str:
+    """0, 1, 2; four or more in a row as 0–9."""
+    if len(numbers) > 3 and numbers[-1] - numbers[0] == len(numbers) - 1:
+        return f"{numbers[0]}–{numbers[-1]}"
+    return ", ".join(map(str, numbers))
 
 
-def _environments(trials: Sequence[RunRecord]) -> list[tuple[str, int]]:
+def _environments(trials: Sequence[Trial]) -> list[tuple[str, int]]:
     """The environments that the trials ran in, with the number of trials."""
-    counts = Counter(_environment(trial) for trial in trials)
-    return sorted(counts.items())
+    return sorted(Counter(_described(trial.record) for trial in trials).items())
 
 
-def _environment(trial: RunRecord) -> str:
-    where = trial.environment
+def _described(record: RunRecord) -> str:
+    where = record.environment
     commit = (
         f"commit {where.commit[:12]}{' with local changes' if where.dirty else ''}" if where.commit else "a release"
     )
     packages = ", ".join(f"{name} {version}" for name, version in sorted(where.packages.items()))
-    return (
-        f"{where.device}; {where.threads} threads; precision {where.precision}; {commit}; "
-        f"Python {where.python}; {packages}"
-    )
+    threads = "" if where.threads is None else f" {where.threads} thread{'' if where.threads == 1 else 's'};"
+    return f"{where.device};{threads} precision {where.precision}; {commit}; Python {where.python}; {packages}"

@@ -1,6 +1,6 @@
 """Tables as HTML, Markdown, LaTeX and the terminal have them in common: columns, and entries in groups of rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,12 @@ class Group:
     Attributes:
         title: what kind; empty where the table has only one.
         rows: an entry for each column.
+        quoted: they are from papers.
     """
 
     title: str
     rows: tuple[tuple[Entry, ...], ...]
+    quoted: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,3 +74,21 @@ class Table:
     def rows(self) -> tuple[tuple[Entry, ...], ...]:
         """The rows of all groups."""
         return tuple(row for group in self.groups for row in group.rows)
+
+    @property
+    def without_quoted(self) -> "Table":
+        """The table without rows from papers, of which there are many."""
+        return replace(self, groups=tuple(group for group in self.groups if not group.quoted))
+
+    @property
+    def narrow(self) -> "Table":
+        """The table without the columns that have no short name, the others under their short names."""
+        kept = [place for place, column in enumerate(self.columns) if column.short is not None]
+        return replace(
+            self,
+            columns=tuple(replace(column, header=column.short) for column in self.columns if column.short is not None),
+            groups=tuple(
+                replace(group, rows=tuple(tuple(row[place] for place in kept) for row in group.rows))
+                for group in self.groups
+            ),
+        )
