@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from lra_bench.core.files import write_atomically
 from lra_bench.core.record import RunRecord
-from lra_bench.report.submissions import Submission
+from lra_bench.report.files.submissions import Submission
 
 FOLDER = Path("docs", "schema")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

@@ -16,8 +16,8 @@ import numpy as np
 
 from lra_bench.core.record import CurvePoint, RunRecord, Status, Tracking
 from lra_bench.report import build_report, load_records
-from lra_bench.report.submissions import FILE_NAME as SUBMISSION
-from lra_bench.report.submissions import RECORDS, Submission, file_hash
+from lra_bench.report.files.submissions import FILE_NAME as SUBMISSION
+from lra_bench.report.files.submissions import RECORDS, Submission, file_hash
 from tests.records import make_config, make_lra_record, make_record
 
 FROZEN = Path(__file__).parent / "frozen"

@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lra_bench.report.merging import merge
-from lra_bench.report.records import find_trials
-from lra_bench.report.submissions import described
+from lra_bench.report.files.merging import merge
+from lra_bench.report.files.records import find_trials
+from lra_bench.report.files.submissions import described
 
 EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir"}
 """What Python reports of files (PEP 578)."""

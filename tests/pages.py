@@ -9,10 +9,10 @@ from typing import Any
 from lra_bench.core.record import RunRecord, Status, Tracking
 from lra_bench.report.board import Board
 from lra_bench.report.content import Content, Picture, Problem, Section
-from lra_bench.report.gallery import Drawing
-from lra_bench.report.page import render
+from lra_bench.report.figures.gallery import Drawing
+from lra_bench.report.figures.style import svg_text
+from lra_bench.report.formats.page import render
 from lra_bench.report.rate_table import rate_table
-from lra_bench.report.style import svg_text
 from lra_bench.report.table import Column, Entry, Group, Table
 from tests.records import boards_of, make_config, make_record
 

@@ -20,7 +20,7 @@ from lra_bench.core.record import (
 from lra_bench.report.aggregate import aggregate
 from lra_bench.report.board import Board
 from lra_bench.report.frame import frame_of
-from lra_bench.report.suites import STANDARD
+from lra_bench.report.standings.suites import STANDARD
 from lra_bench.report.trial import measured
 
 

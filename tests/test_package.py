@@ -38,8 +38,8 @@ def test_a_wheel_holds_one_package_with_all_its_data(wheel):
         assert f"lra_bench/{path.relative_to(ROOT)}" in names
     for path in [*ROOT.glob("models/*.py"), *ROOT.glob("tasks/*.py")]:
         assert f"lra_bench/{path.relative_to(ROOT)}" in names
-    for path in (ROOT / "lra_bench/report/templates").iterdir():
-        assert f"lra_bench/report/templates/{path.name}" in names
+    for path in (ROOT / "lra_bench/report/formats/templates").iterdir():
+        assert f"lra_bench/report/formats/templates/{path.name}" in names
     assert "lra_bench/py.typed" in names
 
 

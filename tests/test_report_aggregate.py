@@ -7,9 +7,9 @@ from lra_bench.core.errors import LraBenchError
 from lra_bench.core.record import Status
 from lra_bench.report.board import UNKNOWN_METRIC, Metric
 from lra_bench.report.cost import cost
-from lra_bench.report.curves import median_curve
-from lra_bench.report.sensitivity import sensitivity, thresholds
+from lra_bench.report.figures.medians import median_curve
 from lra_bench.report.statistics import summarise
+from lra_bench.report.tolerance import sensitivity, thresholds
 from tests.records import TASK, boards_of, make_config, make_record
 
 NMSE = Metric("nmse", higher_is_better=False, chance=1.0)

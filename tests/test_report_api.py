@@ -49,7 +49,7 @@ def test_tables_of_a_part(runs):
     frame = report.load_records(runs)
     rates = report.sensitivity(frame).set_index("model")
     assert rates.loc["stu", "best_rate"] == 0.01
-    assert rates.loc["lru", "failed"] == 1
+    assert rates.loc["lru", "failed_trials"] == 1
     some = report.leaderboard(frame[frame["model"] == "stu"])
     assert set(some["model"]) == {"stu"}
     [stu] = some.itertuples()

@@ -12,8 +12,8 @@ from playwright.sync_api import expect, sync_playwright
 
 from lra_bench.core.record import Status
 from lra_bench.report.content import Content, Problem
-from lra_bench.report.gallery import board_drawings, shared_drawings
-from lra_bench.report.page import render
+from lra_bench.report.figures.gallery import board_drawings, shared_drawings
+from lra_bench.report.formats.page import render
 from tests.pages import (
     ADDRESSES,
     SCRIPTING,

@@ -11,10 +11,10 @@ from lra_bench.core.errors import LraBenchError
 from lra_bench.core.record import Status
 from lra_bench.report.board import RAN_TO_THE_END
 from lra_bench.report.build import build_report
-from lra_bench.report.exports import comma_separated, csv_safe, markdown, markdown_safe
+from lra_bench.report.formats.exports import comma_separated, csv_safe, markdown, markdown_safe
+from lra_bench.report.formats.terminal import WIDTH, terminal_text
 from lra_bench.report.rate_table import rate_table
-from lra_bench.report.sensitivity import frame as sensitivity_frame
-from lra_bench.report.terminal import WIDTH, terminal_text
+from lra_bench.report.tolerance import frame as sensitivity_frame
 from tests.pages import HOSTILE, hostile_record, page_of
 from tests.records import boards_of, frame_of_records, make_record, realistic_records
 
@@ -133,7 +133,7 @@ def test_out_is_a_file(tmp_path):
 
 def test_needs_neither_torch_nor_pyplot():
     code = (
-        "import sys, lra_bench.report.build, lra_bench.report.terminal, lra_bench.report.records;"
+        "import sys, lra_bench.report.build, lra_bench.report.formats.terminal, lra_bench.report.files.records;"
         "print([name for name in ('torch', 'lightning', 'wandb', 'matplotlib.pyplot') if name in sys.modules])"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from lra_bench.report.exports import comma_separated, csv_safe, markdown, markdown_safe
+from lra_bench.report.formats.exports import comma_separated, csv_safe, markdown, markdown_safe
+from lra_bench.report.formats.terminal import WIDTH, terminal_text
 from lra_bench.report.formatting import display_width, printable
 from lra_bench.report.table import Column, Entry, Group, Table
-from lra_bench.report.terminal import WIDTH, terminal_text
 from tests.tables import STRANGE, large_table, tables, texts
 
 COLUMNS = (Column("Model", "model", wordy=True), Column("Accuracy (%)", "acc", "median over seeds"))

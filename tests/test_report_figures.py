@@ -7,18 +7,18 @@ import pytest
 from lra_bench.core.errors import LraBenchError
 from lra_bench.core.record import Status
 from lra_bench.report.aggregate import aggregate
-from lra_bench.report.axes import ROWS_SHOWN, log_ticks, shown_rows, spread
 from lra_bench.report.board import Metric
 from lra_bench.report.content import Picture
-from lra_bench.report.curves import median_curve
-from lra_bench.report.figures_cost import cost_figure, length_figure, length_groups
-from lra_bench.report.figures_curves import best_curves_figure, cloud, cloud_figure, curves_figure
-from lra_bench.report.figures_features import features_figure
-from lra_bench.report.figures_filters import filter_count_figure, filter_sweeps, filters_figure
-from lra_bench.report.figures_rates import sensitivity_figure
-from lra_bench.report.gallery import Drawing, board_drawings, shared_drawings
-from lra_bench.report.pictures import FEW, paint
-from lra_bench.report.sensitivity import area, best_cell, frame
+from lra_bench.report.figures.axes import ROWS_SHOWN, log_ticks, shown_rows, spread
+from lra_bench.report.figures.cost import cost_figure, length_figure, length_groups
+from lra_bench.report.figures.curves import best_curves_figure, cloud, cloud_figure, curves_figure
+from lra_bench.report.figures.features import features_figure
+from lra_bench.report.figures.filters import filter_count_figure, filter_sweeps, filters_figure
+from lra_bench.report.figures.gallery import Drawing, board_drawings, shared_drawings
+from lra_bench.report.figures.medians import median_curve
+from lra_bench.report.figures.pictures import FEW, paint
+from lra_bench.report.figures.rates import sensitivity_figure
+from lra_bench.report.tolerance import area, best_cell, frame
 from lra_bench.report.trial import measured
 from tests.records import TASK, boards_of, make_config, make_record, realistic_records
 

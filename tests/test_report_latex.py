@@ -5,8 +5,8 @@ import subprocess
 import pytest
 from hypothesis import given, settings
 
-from lra_bench.report.latex import LINES, latex
-from lra_bench.report.tex import tex_breakable, tex_number, tex_safe
+from lra_bench.report.formats.latex import LINES, latex
+from lra_bench.report.formats.tex import tex_breakable, tex_number, tex_safe
 from tests.frozen_set import FROZEN
 from tests.tables import large_table, tables, texts
 

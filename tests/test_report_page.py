@@ -11,10 +11,10 @@ import pytest
 from lra_bench.core.record import Status, Tracking
 from lra_bench.report.aggregate import aggregate
 from lra_bench.report.content import Problem
-from lra_bench.report.gallery import board_drawings
-from lra_bench.report.links import followable, relative_address
-from lra_bench.report.page import render
-from lra_bench.report.page_tables import cells_table, failed_table, trials_table
+from lra_bench.report.figures.gallery import board_drawings
+from lra_bench.report.formats.links import followable, relative_address
+from lra_bench.report.formats.page import render
+from lra_bench.report.formats.page_tables import cells_table, failed_table, trials_table
 from lra_bench.report.table import Entry, Group
 from lra_bench.report.trial import Trial
 from tests.pages import (

@@ -1,8 +1,8 @@
 import pytest
 
 from lra_bench.core.errors import LraBenchError
-from lra_bench.report.published import COLUMNS, find_published, published, read_published
-from lra_bench.report.suites import CONVENTIONS, FIVE, SIX
+from lra_bench.report.standings.published import COLUMNS, find_published, published, read_published
+from lra_bench.report.standings.suites import CONVENTIONS, FIVE, SIX
 
 ROW = "name: Mine, evidence: primary, source: {title: A paper, where: table 1}"
 

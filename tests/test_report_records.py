@@ -8,8 +8,8 @@ import pytest
 from lra_bench.core.errors import LraBenchError
 from lra_bench.core.record import Status
 from lra_bench.report.aggregate import aggregate
-from lra_bench.report.records import find_trials, without_repetitions
-from lra_bench.report.submissions import Submission, file_hash
+from lra_bench.report.files.records import find_trials, without_repetitions
+from lra_bench.report.files.submissions import Submission, file_hash
 from lra_bench.report.trial import measured
 from tests.records import make_record, realistic_records
 from tests.test_record import OLD

@@ -11,9 +11,9 @@ from lra_bench.config.compose import compose
 from lra_bench.core.errors import LraBenchError
 from lra_bench.core.record import Status
 from lra_bench.report.aggregate import aggregate
-from lra_bench.report.averages import of_samples
-from lra_bench.report.standings import frame, standings, tables
-from lra_bench.report.suites import LRA, SIX, STANDARD
+from lra_bench.report.standings.assembly import frame, standings, tables
+from lra_bench.report.standings.averages import of_samples
+from lra_bench.report.standings.suites import LRA, SIX, STANDARD
 from lra_bench.report.trial import Trial, measured
 from tests.records import LRA_DEPTHS, TASK, boards_of, make_config, make_lra_record, make_record
 
@@ -664,7 +664,7 @@ def test_an_average_never_includes_an_incomplete_row(changes):
 
 @pytest.mark.parametrize(("n", "low", "high"), [(3, 0.89, 0.96), (5, 0.94, 0.99), (10, 0.94, 0.99)])
 def test_intervals_of_averages_cover_what_the_page_says(n, low, high, monkeypatch):
-    monkeypatch.setattr("lra_bench.report.averages.RESAMPLES", 500)
+    monkeypatch.setattr("lra_bench.report.standings.averages.RESAMPLES", 500)
     rng = np.random.default_rng(5)
     spreads = np.array([0.5, 0.3, 0.2, 0.4, 1.0, 2.0])[:, None]
     drawn = [rng.normal(size=(6, n)) * spreads for _ in range(500)]

@@ -98,7 +98,7 @@ def test_order_plays_no_part_and_the_interval_holds_the_median(values, random):
 
 
 def test_the_page_says_what_the_intervals_are_worth():
-    page = Environment(loader=PackageLoader("lra_bench.report"), autoescape=True)
+    page = Environment(loader=PackageLoader("lra_bench.report.formats"), autoescape=True)
     text = " ".join(page.get_template("reading_statistics.html").render().split())
     names = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
     for n, name in enumerate(names, start=2):

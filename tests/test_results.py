@@ -10,8 +10,8 @@ import pytest
 
 from lra_bench.config.identity import recorded_id
 from lra_bench.core.record import CurvePoint, Selection, Status
-from lra_bench.report.checks import Finding, check_rows, check_trial
-from lra_bench.report.records import find_trials
+from lra_bench.report.files.checks import Finding, check_rows, check_trial
+from lra_bench.report.files.records import find_trials
 from lra_bench.report.trial import measured
 from tests.records import ENVIRONMENT, TASK, make_config, make_record
 from tests.test_record import HISTORIC

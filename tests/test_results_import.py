@@ -17,7 +17,7 @@ from lra_bench.core.errors import LraBenchError
 from lra_bench.core.record import RunRecord, Status
 from lra_bench.core.specs import TaskSpec
 from lra_bench.report.aggregate import aggregate
-from lra_bench.report.records import find_trials
+from lra_bench.report.files.records import find_trials
 from lra_bench.report.trial import measured
 from lra_bench.tracking.content import RECORD, Extent, run_config, summary
 from lra_bench.tracking.importing import import_runs

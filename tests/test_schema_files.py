@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from lra_bench import schema_files
 from lra_bench.core import record_versions
-from lra_bench.report.submissions import Submission
+from lra_bench.report.files.submissions import Submission
 from tests.records import realistic_records
 from tests.test_record import HISTORIC, NEW
 

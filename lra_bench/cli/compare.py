@@ -37,9 +37,9 @@ def compare(a: str, b: str, runs: tuple[Path, ...]) -> None:
     import textwrap
 
     from lra_bench.report.compare import compare as compared
+    from lra_bench.report.formats.terminal import WIDTH, terminal_text
     from lra_bench.report.formatting import printable
     from lra_bench.report.selectors import read_sides
-    from lra_bench.report.terminal import WIDTH, terminal_text
     from lra_bench.report.verdict import comparison_table, verdict
 
     (first, second), problems = read_sides([a, b], runs)

@@ -35,8 +35,8 @@ def report(runs: tuple[Path, ...], out: Path, against: str | None, mix: bool) ->
     stand in the report; files that are no sound records are listed with the reason, and change nothing else.
     """
     from lra_bench.report import build_report, load_records
+    from lra_bench.report.formats.terminal import terminal_text
     from lra_bench.report.frame import trials_of
-    from lra_bench.report.terminal import terminal_text
 
     with progress("reading records") as on_file:
         frame = load_records(*runs, on_file=on_file)

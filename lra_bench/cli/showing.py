@@ -104,8 +104,8 @@ def _title(task: SequenceDataModule, batch: Batch, place: int, index: int) -> st
 
 def _plot(task: SequenceDataModule, batch: Batch, indices: list[int], out: Path) -> None:
     """A line of panels for each example: inputs, and targets where each step has one."""
-    from lra_bench.report.sequences import Panel, sequences_figure
-    from lra_bench.report.style import write_png
+    from lra_bench.report.figures.sequences import Panel, sequences_figure
+    from lra_bench.report.figures.style import write_png
 
     lines = []
     for place, index in enumerate(indices):

@@ -8,29 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lra_bench.report.build import build_report
-    from lra_bench.report.figures_cost import cost_figure, length_figure, length_groups
-    from lra_bench.report.figures_curves import best_curves_figure, cloud_figure, curves_figure
-    from lra_bench.report.figures_features import features_figure
-    from lra_bench.report.figures_filters import filter_count_figure, filters_figure
-    from lra_bench.report.figures_rates import sensitivity_figure
+    from lra_bench.report.figures.cost import cost_figure, length_figure, length_groups
+    from lra_bench.report.figures.curves import best_curves_figure, cloud_figure, curves_figure
+    from lra_bench.report.figures.features import features_figure
+    from lra_bench.report.figures.filters import filter_count_figure, filters_figure
+    from lra_bench.report.figures.rates import sensitivity_figure
     from lra_bench.report.frame import boards, leaderboard, load_records, sensitivity
 
 _HOME = {
-    "best_curves_figure": "figures_curves",
+    "best_curves_figure": "figures.curves",
     "boards": "frame",
     "build_report": "build",
-    "cloud_figure": "figures_curves",
-    "cost_figure": "figures_cost",
-    "curves_figure": "figures_curves",
-    "features_figure": "figures_features",
-    "filter_count_figure": "figures_filters",
-    "filters_figure": "figures_filters",
+    "cloud_figure": "figures.curves",
+    "cost_figure": "figures.cost",
+    "curves_figure": "figures.curves",
+    "features_figure": "figures.features",
+    "filter_count_figure": "figures.filters",
+    "filters_figure": "figures.filters",
     "leaderboard": "frame",
-    "length_figure": "figures_cost",
-    "length_groups": "figures_cost",
+    "length_figure": "figures.cost",
+    "length_groups": "figures.cost",
     "load_records": "frame",
     "sensitivity": "frame",
-    "sensitivity_figure": "figures_rates",
+    "sensitivity_figure": "figures.rates",
 }
 
 __all__ = [

@@ -14,10 +14,10 @@ from lra_bench.core.errors import LraBenchError
 from lra_bench.core.record import RunRecord, TaskInfo
 from lra_bench.core.settings import NOT_RESULT_RELEVANT
 from lra_bench.report.board import UNKNOWN_METRIC, Board, Cell, Metric, Row, total
+from lra_bench.report.files.records import without_repetitions
 from lra_bench.report.labels import labels
-from lra_bench.report.records import without_repetitions
-from lra_bench.report.sensitivity import best_cell
 from lra_bench.report.statistics import summarise
+from lra_bench.report.tolerance import best_cell
 from lra_bench.report.trial import Trial
 
 NOT_COMPARED = ("optim.lr", "seed", "data_seed", *NOT_RESULT_RELEVANT)

@@ -9,17 +9,17 @@ import pandas as pd
 
 from lra_bench.core.errors import LraBenchError
 from lra_bench.core.files import write_atomically
-from lra_bench.report import standings
 from lra_bench.report.content import Content, Picture, Section
-from lra_bench.report.exports import comma_separated, markdown
+from lra_bench.report.figures.gallery import Drawing, board_drawings, shared_drawings
+from lra_bench.report.figures.pictures import OnDone, paint
+from lra_bench.report.formats.exports import comma_separated, markdown
+from lra_bench.report.formats.latex import latex
+from lra_bench.report.formats.page import render
 from lra_bench.report.frame import boards as boards_of
 from lra_bench.report.frame import problems_of
-from lra_bench.report.gallery import Drawing, board_drawings, shared_drawings
-from lra_bench.report.latex import latex
-from lra_bench.report.page import render
-from lra_bench.report.pictures import OnDone, paint
 from lra_bench.report.rate_table import rate_table
-from lra_bench.report.sensitivity import frame as sensitivity_frame
+from lra_bench.report.standings import assembly as standings
+from lra_bench.report.tolerance import frame as sensitivity_frame
 
 Filters = tuple[np.ndarray, np.ndarray]
 
@@ -70,7 +70,7 @@ def build_report(
         folder=out,
     )
     write_atomically(out / "leaderboard.md", markdown(tables))
-    write_atomically(out / "leaderboard.tex", latex(tables))
+    write_atomically(out / "leaderboard.tex", latex([table.without_quoted for table in tables]))
     write_atomically(out / "leaderboard.csv", comma_separated(standings.frame(found)))
     write_atomically(out / "sensitivity.csv", comma_separated(sensitivity_frame(boards)))
     write_atomically(out / "index.html", render(content))

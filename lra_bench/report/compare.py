@@ -10,7 +10,7 @@ from lra_bench.report.board import Board, Cell, Row
 from lra_bench.report.comparison import Difference, difference, sample
 from lra_bench.report.formatting import printable
 from lra_bench.report.selectors import Side
-from lra_bench.report.sensitivity import best_cell
+from lra_bench.report.tolerance import best_cell
 
 _Key = tuple[object, ...]
 

@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 
 from lra_bench.core.errors import LraBenchError
-from lra_bench.report import standings
 from lra_bench.report.aggregate import aggregate
 from lra_bench.report.board import Board
 from lra_bench.report.content import Problem
-from lra_bench.report.records import find_trials
-from lra_bench.report.sensitivity import frame as sensitivity_frame
+from lra_bench.report.files.records import find_trials
+from lra_bench.report.standings import assembly as standings
+from lra_bench.report.tolerance import frame as sensitivity_frame
 from lra_bench.report.trial import Trial
 
 UNREADABLE = "unreadable"

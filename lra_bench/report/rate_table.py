@@ -8,9 +8,9 @@ from lra_bench.core.record import Status
 from lra_bench.report import formatting
 from lra_bench.report.board import Board, Metric, Row
 from lra_bench.report.cost import cost
-from lra_bench.report.sensitivity import OWN_FACTOR, Sensitivity, Width, sensitivity, thresholds
 from lra_bench.report.statistics import Summary
 from lra_bench.report.table import Column, Entry, Group, Table
+from lra_bench.report.tolerance import OWN_FACTOR, Sensitivity, Width, sensitivity, thresholds
 
 EDGE = "(edge)"
 """Marks a best learning rate at the end of the rates tried."""

@@ -11,7 +11,7 @@ from lra_bench.core.errors import LraBenchError
 from lra_bench.report import formatting
 from lra_bench.report.aggregate import aggregate
 from lra_bench.report.content import Problem
-from lra_bench.report.records import find_trials
+from lra_bench.report.files.records import find_trials
 from lra_bench.report.trial import Trial
 
 BETWEEN_PARTS = re.compile(r",(?![^\[]*\])")

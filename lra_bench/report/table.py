@@ -45,11 +45,13 @@ class Group:
         title: what kind; empty where the table has only one.
         rows: an entry for each column.
         quoted: they are from papers.
+        notes: sentences about these rows, to stand below the table.
     """
 
     title: str
     rows: tuple[tuple[Entry, ...], ...]
     quoted: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,14 +63,19 @@ class Table:
         conditions: under which its numbers were measured, in words.
         columns: of all groups.
         groups: sorted each on its own; rows never move from one into another.
-        notes: sentences to stand below.
+        remarks: sentences about the whole of it, to stand below.
     """
 
     title: str
     conditions: str
     columns: tuple[Column, ...]
     groups: tuple[Group, ...]
-    notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All sentences to stand below, each once."""
+        return tuple(dict.fromkeys([*self.remarks, *(note for group in self.groups for note in group.notes)]))
 
     @property
     def rows(self) -> tuple[tuple[Entry, ...], ...]:

@@ -10,10 +10,10 @@ from typing import Any
 from lra_bench.core.record import RunRecord
 from lra_bench.report.aggregate import aggregate
 from lra_bench.report.board import Board
-from lra_bench.report.figures_curves import curves_figure
-from lra_bench.report.figures_rates import sensitivity_figure
+from lra_bench.report.figures.curves import curves_figure
+from lra_bench.report.figures.rates import sensitivity_figure
+from lra_bench.report.figures.style import write_png
 from lra_bench.report.rate_table import rate_table
-from lra_bench.report.style import write_png
 from lra_bench.report.trial import measured
 from lra_bench.tracking.push import Trial, held_runs, service_errors
 from lra_bench.tracking.runs import client_settings, offline_folders

@@ -54,7 +54,7 @@ def counted(number: int, thing: str) -> str:
 
 def read(paths: Sequence[Path]) -> "tuple[list[Trial], list[Problem]]":
     """`find_trials` with a bar where there is somebody to see it."""
-    from lra_bench.report.records import find_trials
+    from lra_bench.report.files.records import find_trials
 
     with _bar() as on_file:
         return find_trials(paths, on_file)

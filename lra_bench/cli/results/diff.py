@@ -10,7 +10,7 @@ from lra_bench.cli.results.common import SHOWN, cleared, counted, say, say_comma
 
 if TYPE_CHECKING:
     from lra_bench.core.record import RunRecord
-    from lra_bench.report.differences import Differences, Pair
+    from lra_bench.report.files.differences import Differences, Pair
 
 
 @click.command(
@@ -35,7 +35,7 @@ def diff(ctx: click.Context, first: Path, second: Path, everything: bool, as_jso
     """
     import json
 
-    from lra_bench.report.differences import differences
+    from lra_bench.report.files.differences import differences
 
     found = differences(cleared([first]), cleared([second]))
     if as_json:
@@ -46,7 +46,7 @@ def diff(ctx: click.Context, first: Path, second: Path, everything: bool, as_jso
 
 
 def _facts(found: "Differences") -> dict[str, Any]:
-    from lra_bench.report.differences import changes
+    from lra_bench.report.files.differences import changes
 
     return {
         "same": found.same,
@@ -102,7 +102,7 @@ def _named(record: "RunRecord") -> str:
 
 
 def _outcome(pair: "Pair") -> str:
-    from lra_bench.report.differences import changes
+    from lra_bench.report.files.differences import changes
     from lra_bench.report.formatting import number
 
     first, second = pair

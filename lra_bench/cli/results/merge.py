@@ -8,7 +8,7 @@ import click
 from lra_bench.cli.results.common import cleared, counted, read, refuse, say, say_command
 
 if TYPE_CHECKING:
-    from lra_bench.report.submissions import Submission
+    from lra_bench.report.files.submissions import Submission
     from lra_bench.report.trial import Trial
 
 
@@ -38,8 +38,8 @@ def merge(
     to it; trials that are not over are left out. Run again with more RUNS, it adds the new trials and changes nothing
     else.
     """
-    from lra_bench.report import merging
-    from lra_bench.report.submissions import described
+    from lra_bench.report.files import merging
+    from lra_bench.report.files.submissions import described
 
     given = {"by": by, "contact": contact, "url": url, "notes": notes}
     submission = described(out, {name: value for name, value in given.items() if value is not None})

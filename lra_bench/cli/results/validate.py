@@ -11,7 +11,7 @@ from lra_bench.cli.results.common import counted, read, say, say_command, say_so
 
 if TYPE_CHECKING:
     from lra_bench.core.record import RunRecord
-    from lra_bench.report.checks import Finding
+    from lra_bench.report.files.checks import Finding
     from lra_bench.report.trial import Trial
 
 
@@ -48,7 +48,7 @@ def validate(ctx: click.Context, paths: tuple[Path, ...], everything: bool, as_j
 
 
 def _checked(paths: Sequence[Path]) -> "tuple[list[Trial], list[Finding]]":
-    from lra_bench.report.checks import Finding, check_rows, check_trial
+    from lra_bench.report.files.checks import Finding, check_rows, check_trial
 
     trials, problems = read(paths)
     findings = [Finding(True, problem.reason, str(problem.place)) for problem in problems]
@@ -61,7 +61,7 @@ def _checked(paths: Sequence[Path]) -> "tuple[list[Trial], list[Finding]]":
 def _identity(record: "RunRecord") -> list[str]:
     """What is wrong with a trial's id; not known of a trial that failed before it had a task, or of other code."""
     from lra_bench.config.identity import recorded_id
-    from lra_bench.report.checks import of_other_code
+    from lra_bench.report.files.checks import of_other_code
 
     if record.task is None or of_other_code(record):
         return []

@@ -28,7 +28,7 @@ def best(sweep_file: str, overrides: tuple[str, ...], shard: str) -> None:
     from lra_bench.core.errors import LraBenchError
     from lra_bench.report import formatting
     from lra_bench.report.aggregate import aggregate
-    from lra_bench.report.sensitivity import best_cell
+    from lra_bench.report.tolerance import best_cell
     from lra_bench.report.trial import measured
     from lra_bench.trials.state import finished_record
 

@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lra_bench.report.averages import Average, average
 from lra_bench.report.comparison import ranks
-from lra_bench.report.contenders import Contender, Result
-from lra_bench.report.suites import CONVENTIONS, Convention
-from lra_bench.report.task_columns import TaskColumn
+from lra_bench.report.standings.averages import Average, average
+from lra_bench.report.standings.contenders import Contender, Result
+from lra_bench.report.standings.suites import CONVENTIONS, Convention
+from lra_bench.report.standings.task_columns import TaskColumn
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from lra_bench.report.style import COLORS, drawable, house_style
+from lra_bench.report.figures.style import COLORS, drawable, house_style
 
 PANEL = (4.6, 1.7)
 """Inches of one panel."""

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lra_bench.report import formatting
-from lra_bench.report.averages import Average
 from lra_bench.report.board import Metric
-from lra_bench.report.contenders import Contender, Result, device_hours
-from lra_bench.report.published import Quoted
-from lra_bench.report.standing_differences import Away
-from lra_bench.report.suites import ACCURACY, Convention
+from lra_bench.report.standings.averages import Average
+from lra_bench.report.standings.contenders import Contender, Result, device_hours
+from lra_bench.report.standings.differences import Away
+from lra_bench.report.standings.published import Quoted
+from lra_bench.report.standings.suites import ACCURACY, Convention
 from lra_bench.report.table import Column, Entry
 
 NOT_RUN = "not run"

@@ -12,8 +12,8 @@ from lra_bench.report.board import Cell, Metric, Row
 from lra_bench.report.comparison import Sample, sample
 from lra_bench.report.cost import Cost, cost
 from lra_bench.report.labels import differing_keys, label
-from lra_bench.report.sensitivity import best_cell
-from lra_bench.report.task_columns import TaskColumn
+from lra_bench.report.standings.task_columns import TaskColumn
+from lra_bench.report.tolerance import best_cell
 from lra_bench.report.trial import Tier, Trial
 
 RULES = ("protocol", "track")

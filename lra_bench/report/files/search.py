@@ -8,8 +8,8 @@ from pathlib import Path
 from lra_bench.core.errors import FileError, LraBenchError
 from lra_bench.core.record import RunRecord
 from lra_bench.report.content import Problem
-from lra_bench.report.submissions import FILE_NAME as SUBMISSION
-from lra_bench.report.submissions import RECORDS, Submission, file_hash
+from lra_bench.report.files.submissions import FILE_NAME as SUBMISSION
+from lra_bench.report.files.submissions import RECORDS, Submission, file_hash
 from lra_bench.report.trial import Trial
 
 FILE_NAME = "record.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 from lra_bench.core.errors import FileError, LraBenchError
 from lra_bench.core.record import RunRecord
 from lra_bench.report.content import Problem
-from lra_bench.report.record_files import FILE_NAME, Search
+from lra_bench.report.files.search import FILE_NAME, Search
 from lra_bench.report.trial import Trial
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from lra_bench.report import suites
-from lra_bench.report.published import Quoted
-from lra_bench.report.standing_entries import IN_COLOUR, SECOND_HAND
-from lra_bench.report.suites import ACCURACY, CONVENTIONS, SIX, Convention, Suite
-from lra_bench.report.task_columns import TaskColumn
+from lra_bench.report.standings import suites
+from lra_bench.report.standings.entries import IN_COLOUR, SECOND_HAND
+from lra_bench.report.standings.published import Quoted
+from lra_bench.report.standings.suites import ACCURACY, CONVENTIONS, SIX, Convention, Suite
+from lra_bench.report.standings.task_columns import TaskColumn
 
 CELLS = (
     "A number is the median over seeds at the best learning rate, which validation alone selects, with the interval of "

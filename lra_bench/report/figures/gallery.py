@@ -7,14 +7,14 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
-from lra_bench.report.axes import ROWS_SHOWN
 from lra_bench.report.board import Board
-from lra_bench.report.curves import Floats
-from lra_bench.report.figures_cost import cost_figure, length_figure, length_groups
-from lra_bench.report.figures_curves import best_curves_figure, cloud_figure, curves_figure
-from lra_bench.report.figures_features import features_figure
-from lra_bench.report.figures_filters import COUNT, filter_count_figure, filters_figure
-from lra_bench.report.figures_rates import sensitivity_figure
+from lra_bench.report.figures.axes import ROWS_SHOWN
+from lra_bench.report.figures.cost import cost_figure, length_figure, length_groups
+from lra_bench.report.figures.curves import best_curves_figure, cloud_figure, curves_figure
+from lra_bench.report.figures.features import features_figure
+from lra_bench.report.figures.filters import COUNT, filter_count_figure, filters_figure
+from lra_bench.report.figures.medians import Floats
+from lra_bench.report.figures.rates import sensitivity_figure
 
 
 @dataclass(frozen=True)

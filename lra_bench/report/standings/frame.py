@@ -7,14 +7,14 @@ import pandas as pd
 
 from lra_bench.report import formatting
 from lra_bench.report.board import UNKNOWN_METRIC
-from lra_bench.report.contenders import Result, device_hours
 from lra_bench.report.cost import Cost, cost
-from lra_bench.report.published import UNVERIFIED, Quoted
-from lra_bench.report.standing import Standing
-from lra_bench.report.standing_differences import Away, away_on_averages, away_on_tasks
-from lra_bench.report.standing_lines import Line
-from lra_bench.report.suites import ACCURACY, Convention
-from lra_bench.report.task_columns import TaskColumn
+from lra_bench.report.standings.contenders import Result, device_hours
+from lra_bench.report.standings.differences import Away, away_on_averages, away_on_tasks
+from lra_bench.report.standings.lines import Line
+from lra_bench.report.standings.published import UNVERIFIED, Quoted
+from lra_bench.report.standings.standing import Standing
+from lra_bench.report.standings.suites import ACCURACY, Convention
+from lra_bench.report.standings.task_columns import TaskColumn
 
 _WHOLE, _REAL, _TEXT, _TRUTH = "Int64", "Float64", "string", "boolean"
 

@@ -9,7 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lra_bench.report.axes import (
+from lra_bench.report.board import Board, Row
+from lra_bench.report.cost import Cost, cost
+from lra_bench.report.figures.axes import (
     ROWS_SHOWN,
     label_at,
     legend_below,
@@ -20,12 +22,10 @@ from lra_bench.report.axes import (
     model_of,
     shown_rows,
 )
-from lra_bench.report.board import Board, Row
-from lra_bench.report.cost import Cost, cost
+from lra_bench.report.figures.style import WIDTH, drawable, house_style, look
 from lra_bench.report.labels import labels
-from lra_bench.report.sensitivity import best_cell
 from lra_bench.report.statistics import Summary
-from lra_bench.report.style import WIDTH, drawable, house_style, look
+from lra_bench.report.tolerance import best_cell
 
 LENGTH = "task.seq_len"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from lra_bench.report import formatting
 from lra_bench.report.board import Board, Cell, Row
 from lra_bench.report.content import Problem
-from lra_bench.report.links import relative_address, relative_place, web_address
+from lra_bench.report.formats.links import relative_address, relative_place, web_address
 from lra_bench.report.rate_table import interval
 from lra_bench.report.statistics import Summary
 from lra_bench.report.table import Column, Entry, Group, Table

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from lra_bench.report import suites
 from lra_bench.report.board import UNKNOWN_METRIC, Board, Metric
 from lra_bench.report.labels import labels
-from lra_bench.report.suites import Suite
+from lra_bench.report.standings import suites
+from lra_bench.report.standings.suites import Suite
 from lra_bench.report.trial import Tier
 
 ORIGIN = "task.origin"

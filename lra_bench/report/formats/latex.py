@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
+from lra_bench.report.formats.tex import tex_breakable, tex_number, tex_safe
 from lra_bench.report.formatting import Interval, cut, printable, sentence, stopped
 from lra_bench.report.table import Column, Entry, Group, Table
-from lra_bench.report.tex import tex_breakable, tex_number, tex_safe
 
 LINES = 44
 """Most lines of a float; a longer table goes on in another, because a float cannot be taller than a page."""

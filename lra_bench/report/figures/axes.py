@@ -13,8 +13,8 @@ from matplotlib.typing import ColorType
 
 from lra_bench.report import formatting
 from lra_bench.report.board import Board, Metric, Row
-from lra_bench.report.curves import Curve
-from lra_bench.report.style import GREY, drawable, look, wrapped
+from lra_bench.report.figures.medians import Curve
+from lra_bench.report.figures.style import GREY, drawable, look, wrapped
 
 ROWS_SHOWN = 12
 """Most rows that one figure sets apart."""

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from lra_bench.report.axes import (
+from lra_bench.report.board import Board, Cell, Metric, Row
+from lra_bench.report.figures.axes import (
     RATES_LABELLED,
     band_strength,
     draw_curve,
@@ -26,10 +27,9 @@ from lra_bench.report.axes import (
     rate_text,
     shown_rows,
 )
-from lra_bench.report.board import Board, Cell, Metric, Row
-from lra_bench.report.curves import Curve, median_curve
-from lra_bench.report.sensitivity import best_cell
-from lra_bench.report.style import GREY, WIDTH, drawable, house_style, look, sequential, wrapped
+from lra_bench.report.figures.medians import Curve, median_curve
+from lra_bench.report.figures.style import GREY, WIDTH, drawable, house_style, look, sequential, wrapped
+from lra_bench.report.tolerance import best_cell
 
 PANELS_PER_LINE = 3
 PANEL_LETTERS = 26

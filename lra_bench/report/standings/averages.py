@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lra_bench.report.comparison import Sample
-from lra_bench.report.contenders import Result
-from lra_bench.report.suites import BINARY, Convention
+from lra_bench.report.standings.contenders import Result
+from lra_bench.report.standings.suites import BINARY, Convention
 
 RESAMPLES = 10_000
 COVERAGE = 0.95

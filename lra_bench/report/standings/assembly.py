@@ -3,17 +3,17 @@
 from collections.abc import Mapping, Sequence
 
 from lra_bench.core.errors import LraBenchError
-from lra_bench.report import suites
-from lra_bench.report.averages import Average
 from lra_bench.report.board import Board
-from lra_bench.report.contenders import contenders
-from lra_bench.report.published import Quoted, find_published, published
-from lra_bench.report.standing import Standing
-from lra_bench.report.standing_frame import frame
-from lra_bench.report.standing_lines import averages_of, lines
-from lra_bench.report.suites import CONVENTIONS, SIX, Convention, Suite
+from lra_bench.report.standings import suites
+from lra_bench.report.standings.averages import Average
+from lra_bench.report.standings.contenders import contenders
+from lra_bench.report.standings.frame import frame
+from lra_bench.report.standings.lines import averages_of, lines
+from lra_bench.report.standings.published import Quoted, find_published, published
+from lra_bench.report.standings.standing import Standing
+from lra_bench.report.standings.suites import CONVENTIONS, SIX, Convention, Suite
+from lra_bench.report.standings.task_columns import Place, TaskColumn, task_columns
 from lra_bench.report.table import Table
-from lra_bench.report.task_columns import Place, TaskColumn, task_columns
 from lra_bench.report.trial import Tier
 
 __all__ = ["frame", "standings", "tables"]

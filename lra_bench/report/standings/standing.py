@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lra_bench.report import standing_notes
-from lra_bench.report.published import UNVERIFIED, Quoted
-from lra_bench.report.standing_differences import away_on_averages, away_on_tasks
-from lra_bench.report.standing_entries import (
+from lra_bench.report.standings import notes as standing_notes
+from lra_bench.report.standings.differences import away_on_averages, away_on_tasks
+from lra_bench.report.standings.entries import (
     COST_COLUMNS,
     NOTHING,
     average_entry,
@@ -20,10 +19,11 @@ from lra_bench.report.standing_entries import (
     result_entry,
     with_spread,
 )
-from lra_bench.report.standing_lines import Line
-from lra_bench.report.suites import Convention, Suite
+from lra_bench.report.standings.lines import Line
+from lra_bench.report.standings.published import UNVERIFIED, Quoted
+from lra_bench.report.standings.suites import Convention, Suite
+from lra_bench.report.standings.task_columns import TaskColumn
 from lra_bench.report.table import Column, Entry, Group, Table
-from lra_bench.report.task_columns import TaskColumn
 
 MEASURED, SUBMITTED, FLOORS = "Measured", "Submitted", "Floors"
 QUOTED_TITLE = "Quoted from papers (never ranked with the others)"
@@ -85,15 +85,15 @@ class Standing:
         groups = [
             *(Group(title, tuple(self._row(line) for line in lines)) for title, lines in self.tiers),
             Group(FLOORS, tuple(self._floor(name, values) for name, values in self.floors.items())),
-            Group(QUOTED_TITLE, tuple(self._quoted(each) for each in self.quoted if each.evidence != UNVERIFIED), quoted=True),
-            Group(UNVERIFIED_TITLE, tuple(self._quoted(each) for each in self.quoted if each.evidence == UNVERIFIED), quoted=True),
+            self._quoted_group(QUOTED_TITLE, [each for each in self.quoted if each.evidence != UNVERIFIED]),
+            self._quoted_group(UNVERIFIED_TITLE, [each for each in self.quoted if each.evidence == UNVERIFIED]),
         ]
         return Table(
             title=self.suite.value,
             conditions=self.conditions,
             columns=(Column("Model", "model", wordy=True), self._rank_column, *self._result_columns, *COST_COLUMNS),
             groups=tuple(group for group in groups if group.rows),
-            notes=tuple(self._notes),
+            remarks=tuple(self._remarks),
         )
 
     def differences(self) -> Table | None:
@@ -109,7 +109,7 @@ class Standing:
             conditions=self.conditions,
             columns=(Column("Model", "model", wordy=True), *self._result_columns),
             groups=tuple(group for group in groups if group.rows),
-            notes=tuple(standing_notes.difference(self.against)),
+            remarks=tuple(standing_notes.difference(self.against)),
         )
 
     @property
@@ -160,6 +160,14 @@ class Standing:
         averages, costs = [NOTHING] * len(self.conventions), [NOTHING] * len(COST_COLUMNS)
         return Entry(shown, shown), NOTHING, *averages, *entries, *costs
 
+    def _quoted_group(self, title: str, quoted: Sequence[Quoted]) -> Group:
+        return Group(
+            title,
+            tuple(self._quoted(each) for each in quoted),
+            quoted=True,
+            notes=tuple(standing_notes.quoted(quoted, self.columns, self.conventions)),
+        )
+
     def _quoted(self, quoted: Quoted) -> tuple[Entry, ...]:
         entries = [quoted_entry(quoted, column.task) for column in self.columns]
         costs = [NOTHING] * len(COST_COLUMNS)
@@ -175,7 +183,7 @@ class Standing:
         return [quoted_average_entry(quoted, convention) for convention in self.conventions]
 
     @property
-    def _notes(self) -> Iterator[str]:
+    def _remarks(self) -> Iterator[str]:
         yield from standing_notes.cells(self.columns)
         if self.suite is Suite.LRA_OTHER:
             yield standing_notes.NOT_STANDARD
@@ -186,7 +194,6 @@ class Standing:
         if self.floors:
             yield standing_notes.FLOORS
         yield standing_notes.COSTS
-        yield from standing_notes.quoted(self.quoted, self.columns, self.conventions)
 
 
 def _quoted_title(quoted: Quoted) -> str:

@@ -11,7 +11,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from lra_bench.core.errors import LraBenchError
-from lra_bench.report.suites import BINARY, CONVENTIONS, LRA, Convention
+from lra_bench.report.standings.suites import BINARY, CONVENTIONS, LRA, Convention
 
 UNVERIFIED = "unverified"
 """Evidence of numbers that no text confirmed. They are shown with this word only."""
@@ -154,7 +154,7 @@ def read_published(text: str, name: str) -> tuple[Quoted, ...]:
 @cache
 def published() -> tuple[Quoted, ...]:
     """The published rows that come with the package, in the order of the file."""
-    path = files("lra_bench.report") / "published" / "lra.yaml"
+    path = files("lra_bench.report.standings") / "published" / "lra.yaml"
     return read_published(path.read_text(encoding="utf-8"), "published/lra.yaml")
 
 

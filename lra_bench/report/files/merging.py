@@ -11,8 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 from lra_bench.core.errors import FileError, LraBenchError
 from lra_bench.core.files import replacing, write_atomically
 from lra_bench.core.record import RunRecord
-from lra_bench.report.records import require_same_outcome
-from lra_bench.report.submissions import FILE_NAME, RECORDS, RecordName, Submission, file_hash
+from lra_bench.report.files.records import require_same_outcome
+from lra_bench.report.files.submissions import FILE_NAME, RECORDS, RecordName, Submission, file_hash
 from lra_bench.report.trial import Trial
 
 _RECORD_NAME = TypeAdapter(RecordName)

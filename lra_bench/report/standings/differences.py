@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lra_bench.report.contenders import Result
-from lra_bench.report.published import Quoted
-from lra_bench.report.standing_lines import Line
-from lra_bench.report.suites import Convention
-from lra_bench.report.task_columns import TaskColumn
+from lra_bench.report.standings.contenders import Result
+from lra_bench.report.standings.lines import Line
+from lra_bench.report.standings.published import Quoted
+from lra_bench.report.standings.suites import Convention
+from lra_bench.report.standings.task_columns import TaskColumn
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 
 from lra_bench.core.errors import LraBenchError
 from lra_bench.report.content import Picture
-from lra_bench.report.gallery import Drawing
-from lra_bench.report.style import write_figure
+from lra_bench.report.figures.gallery import Drawing
+from lra_bench.report.figures.style import write_figure
 
 FEW = 12
 """Up to so many drawings are painted here: processes of their own take a second to start."""

@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lra_bench.report.axes import (
+from lra_bench.report.board import Board, Metric, Row
+from lra_bench.report.figures.axes import (
     RATES_LABELLED,
     band_strength,
     metric_axis,
@@ -16,9 +17,8 @@ from lra_bench.report.axes import (
     reference_lines,
     shown_rows,
 )
-from lra_bench.report.board import Board, Metric, Row
-from lra_bench.report.sensitivity import best_cell, thresholds
-from lra_bench.report.style import GREY, WIDTH, drawable, house_style, look, quiet, wrapped
+from lra_bench.report.figures.style import GREY, WIDTH, drawable, house_style, look, quiet, wrapped
+from lra_bench.report.tolerance import best_cell, thresholds
 
 NAME_LETTERS = 26
 """Characters that fit beside the strip of failures."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lra_bench.core.record import RunRecord
-from lra_bench.report.records import outcome, require_same_outcome
+from lra_bench.report.files.records import outcome, require_same_outcome
 from lra_bench.report.trial import Trial
 
 Pair = tuple[RunRecord, RunRecord]

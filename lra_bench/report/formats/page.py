@@ -12,13 +12,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lra_bench.core.record import RunRecord, Status
-from lra_bench.report import formatting, page_tables
+from lra_bench.report import formatting
 from lra_bench.report.board import Board, Row, total
 from lra_bench.report.content import Content, Picture
-from lra_bench.report.links import followable
+from lra_bench.report.formats import page_tables
+from lra_bench.report.formats.links import followable
 from lra_bench.report.rate_table import EDGE
-from lra_bench.report.sensitivity import COST_LEFT, OWN_FACTOR
 from lra_bench.report.table import Entry
+from lra_bench.report.tolerance import COST_LEFT, OWN_FACTOR
 from lra_bench.report.trial import Trial
 
 LONG = 30
@@ -35,7 +36,7 @@ def render(content: Content) -> str:
     """
     boards = [section.board for section in content.sections]
     trials = [trial for board in boards for trial in board.trials]
-    script = (files("lra_bench.report") / "templates/report.js").read_text(encoding="utf-8")
+    script = (files("lra_bench.report.formats") / "templates/report.js").read_text(encoding="utf-8")
     return (
         _environment()
         .get_template("report.html")
@@ -98,7 +99,7 @@ def width(picture: Picture) -> int:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("lra_bench.report"),
+        loader=PackageLoader("lra_bench.report.formats"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

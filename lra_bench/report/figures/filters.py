@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lra_bench.report.axes import label_at, legend_below, log_ticks, metric_axis, model_of
 from lra_bench.report.board import Board, Metric
-from lra_bench.report.curves import Floats
+from lra_bench.report.figures.axes import label_at, legend_below, log_ticks, metric_axis, model_of
+from lra_bench.report.figures.medians import Floats
+from lra_bench.report.figures.style import COLORS, GREY, WIDTH, drawable, house_style, look, sequential
 from lra_bench.report.labels import labels
-from lra_bench.report.sensitivity import best_cell
 from lra_bench.report.statistics import Summary
-from lra_bench.report.style import COLORS, GREY, WIDTH, drawable, house_style, look, sequential
+from lra_bench.report.tolerance import best_cell
 
 FILTERS_SHOWN = (1, 2, 3, 5, 10, 20)
 COUNT = "model.num_filters"
@@ -89,8 +89,8 @@ def filter_count_figure(board: Board) -> Figure | None:
 
     None where no rows differ in K alone. Figure 3b of arXiv 2312.06837. Of errors, the slope of the theory is drawn
     beside them. The squared error of K filters on a decay a^t, averaged over a in [0, 1], is the sum of the eigenvalues
-    after the K-th, and with sequences of L steps these fall at least as fast as exp(-pi^2 K / (4 ln L)), which the tests
-    check on the computed ones. Only the slope says something.
+    after the K-th, and with sequences of L steps these fall at least as fast as exp(-pi^2 K / (4 ln L)), which the
+    tests check on the computed ones. Only the slope says something.
     """
     sweeps = filter_sweeps(board)
     if not sweeps:
@@ -105,7 +105,7 @@ def filter_count_figure(board: Board) -> Figure | None:
     length = board.shared.get("task.seq_len", "")
     if not board.metric.higher_is_better and length.isdecimal() and length.isascii() and int(length) > 1:
         slope = _slope(axes, sweeps, int(length))
-        entries += [(f"slope of the eigenvalues, no fit: exp(−π²K / 4 ln L), L = {int(length)}", slope)] if slope else []
+        entries += [(f"eigenvalues' slope, no fit: exp(−π²K / 4 ln L), L = {int(length)}", slope)] if slope else []
     legend_below(figure, entries)
     return figure
 

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lra_bench.report.curves import Floats
-from lra_bench.report.style import COLORS, GREY, WIDTH, house_style
+from lra_bench.report.figures.medians import Floats
+from lra_bench.report.figures.style import COLORS, GREY, WIDTH, house_style
 
 _LOW = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 

@@ -1,0 +1,1 @@
+"""Figures: what is drawn of which data, and how it is written."""

@@ -1,0 +1,1 @@
+"""Records as files: where they are, whether they are sound, and how submissions are put together."""

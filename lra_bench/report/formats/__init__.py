@@ -1,0 +1,1 @@
+"""Tables and pages as HTML, Markdown, LaTeX, CSV and text."""

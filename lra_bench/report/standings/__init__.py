@@ -1,0 +1,1 @@
+"""Leaderboards: several tasks side by side, averages, ranks, and published numbers beside them."""
