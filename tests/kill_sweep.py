@@ -210,7 +210,9 @@ def _differences(reference: list[Path], disturbed: list[Path], watch: Watch) -> 
 
 def comparable(folder: Path) -> dict[str, Any]:
     """What two records of the same trial have in common: all but times and places."""
-    record = RunRecord.read(folder / "record.json").model_dump(exclude={"study", "config", "environment", "tracking"})
+    record = RunRecord.read(folder / "record.json").model_dump(
+        exclude={"study", "config", "environment", "tracking", "digest"}
+    )
     budget = record.pop("budget")
     return {**record, "steps": budget["steps"], "examples": budget["examples"]}
 

@@ -199,8 +199,10 @@ def test_a_report_shows_what_was_measured(cli, folder):
     assert {path.name for path in Path("out").iterdir()} == {
         "index.html",
         "leaderboard.md",
+        "leaderboard.tex",
         "leaderboard.csv",
+        "sensitivity.csv",
         "figures",
     }
     page = Path("out/index.html").read_text()
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == len(list(Path("out/figures").glob("*.svg"))) == 6

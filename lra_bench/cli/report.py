@@ -36,16 +36,17 @@ def report(runs: tuple[Path, ...], out: Path, against: str | None, mix: bool) ->
     """
     from lra_bench.report import build_report, load_records
     from lra_bench.report.formats.terminal import terminal_text
-    from lra_bench.report.frame import trials_of
+    from lra_bench.report.formatting import printable
+    from lra_bench.report.frame import problems_of, trials_of
 
     with progress("reading records") as on_file:
         frame = load_records(*runs, on_file=on_file)
+    for problem in problems_of(frame):
+        click.echo(printable(f"left out: {problem.place} {problem.reason}"), err=True)
     with progress("drawing figures") as on_figure:
         content = build_report(frame, out, _filters(trials_of(frame)), against, mix, on_figure)
     for table in (*content.leaderboards, *(section.rates for section in content.sections)):
         click.echo(terminal_text(table.without_quoted) + "\n")
-    for problem in content.problems:
-        click.echo(f"left out: {problem.place} {problem.reason}", err=True)
     click.echo(f"Report: {out / 'index.html'}")
 
 

@@ -8,7 +8,15 @@ from lra_bench.cli.results.merge import merge
 from lra_bench.cli.results.validate import validate
 
 
-@click.group()
+@click.group(
+    epilog="""\b
+Examples:
+  lra-bench results merge runs/quickstart --out results/my-lab --by "My Lab"
+  lra-bench results validate results/my-lab
+  lra-bench results diff runs/before runs/after
+  lra-bench results import --wandb team/project
+"""
+)
 def results() -> None:
     """Check records, put them together to be sent, compare them, and import them from elsewhere."""
 

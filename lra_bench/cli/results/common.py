@@ -1,17 +1,15 @@
 """What the commands on records share."""
 
-import sys
 import textwrap
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from lra_bench.cli.progress import progress
 
+if TYPE_CHECKING:
     from lra_bench.report.content import Problem
     from lra_bench.report.trial import Trial
 
@@ -56,7 +54,7 @@ def read(paths: Sequence[Path]) -> "tuple[list[Trial], list[Problem]]":
     """`find_trials` with a bar where there is somebody to see it."""
     from lra_bench.report.files.records import find_trials
 
-    with _bar() as on_file:
+    with progress("reading records") as on_file:
         return find_trials(paths, on_file)
 
 
@@ -80,16 +78,3 @@ def refuse(problems: "Sequence[Problem]", paths: Sequence[Path]) -> None:
         first = printable(f"{problems[0].place} {problems[0].reason}")
         others = f" (and {counted(len(problems) - 1, 'other file')})" if len(problems) > 1 else ""
         raise LraBenchError(f"{first}{others}. For all: lra-bench results validate {' '.join(map(str, paths))}")
-
-
-@contextmanager
-def _bar() -> "Iterator[Callable[[int, int], None] | None]":
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("Reading", total=None)
-        yield lambda done, total: progress.update(bar, completed=done, total=total)

@@ -83,19 +83,21 @@ def _paint_here(drawings: Sequence[Drawing], folder: Path, on_done: OnDone | Non
 
 def _paint_apart(drawings: Sequence[Drawing], folder: Path, painters: int, on_done: OnDone | None) -> dict[str, str]:
     names: dict[Future[str], str] = {}
+
+    def tell(drawn: int) -> None:
+        if on_done:
+            on_done(drawn - sum(not future.done() for future in names), len(drawings))
+
     with _painters(painters) as free, ThreadPoolExecutor(painters) as threads:
         for drawn, drawing in enumerate(drawings, 1):
             if (figure := drawing.draw()) is not None:
                 job = pickle.dumps((figure, folder, drawing.name))
                 names[threads.submit(_hand_over, job, free)] = drawing.name
-            if on_done:
-                on_done(drawn - sum(not future.done() for future in names), len(drawings))
-        missing = len(drawings) - len(names)
+            tell(drawn)
         svgs = {}
-        for done, future in enumerate(as_completed(names), 1):
+        for future in as_completed(names):
             svgs[names[future]] = future.result()
-            if on_done:
-                on_done(missing + done, len(drawings))
+            tell(len(drawings))
     return svgs
 
 

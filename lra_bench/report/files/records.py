@@ -49,18 +49,6 @@ def find_trials(
     return sorted(trials, key=lambda trial: (*_kind(trial), str(trial.file))), sorted(problems, key=_problem_order)
 
 
-def load_trials(paths: Sequence[Path]) -> list[Trial]:
-    """The trials of `find_trials`, each once.
-
-    Raises:
-        LraBenchError: as `find_trials` and `without_repetitions`, or any file is of no use.
-    """
-    trials, problems = find_trials(paths)
-    if problems:
-        raise LraBenchError("\n".join(f"{problem.place} {problem.reason}" for problem in problems))
-    return without_repetitions(trials)
-
-
 def without_repetitions(trials: Iterable[Trial]) -> list[Trial]:
     """The trials sorted by submission, study and id, one per submission and id, so that none is counted as two seeds.
 
