@@ -386,3 +386,10 @@ def test_a_diff_needs_records_on_both_sides(cli, folder):
     assert "no record.json found" in cli("results", "diff", where, "empty", expect=2).output
     Path(where, genuine().trial_id, "record.json").write_text("{}")
     assert "has no schema_version" in cli("results", "diff", where, where, expect=2).output
+
+
+def test_what_was_submitted_to_this_repository_is_valid(cli):
+    submitted = Path(__file__).parent.parent / "results"
+    if not submitted.exists():
+        pytest.skip("nothing was submitted yet")
+    cli("results", "validate", str(submitted))
