@@ -33,17 +33,28 @@ def plain(markdown_text):
 
 
 def test_markdown_in_full():
-    assert markdown([small(best=True, link="https://a.org/x?a=b&c=(d) e")]) == (
+    assert markdown([small(best=True, link="https://a.org/x?a=b&c=(d)")]) == (
         "# Leaderboard\n\n## LRA\n\nClean protocol.\n\n"
         "| Model | Accuracy (%) |\n| --- | ---: |\n"
-        "| *Measured* |  |\n| stu | **[88.1 \\[87.0, 89.2\\]](<https://a.org/x?a=b&amp;c=%28d%29%20e>)** |\n"
-        "| *Floors* |  |\n| stu | **[88.1 \\[87.0, 89.2\\]](<https://a.org/x?a=b&amp;c=%28d%29%20e>)** |\n"
+        "| *Measured* |  |\n| stu | **[88.1 \\[87.0, 89.2\\]](<https://a.org/x?a=b&amp;c=(d)>)** |\n"
+        "| *Floors* |  |\n| stu | **[88.1 \\[87.0, 89.2\\]](<https://a.org/x?a=b&amp;c=(d)>)** |\n"
         "\nA note.\n\nAccuracy (%): median over seeds.\n"
     )
 
 
 @pytest.mark.parametrize(
-    "link", ["javascript:alert(1)", "file:///etc/passwd", "//a.org", "http://", "http://[", "", None]
+    "link",
+    [
+        "javascript:alert(1)",
+        "file:///etc/passwd",
+        "//a.org",
+        "http://",
+        "http://[",
+        "https://a.org/a b",
+        "https://a.org/<b>",
+        "",
+        None,
+    ],
 )
 def test_markdown_links_only_to_the_web(link):
     assert "](" not in markdown([small(link=link)])

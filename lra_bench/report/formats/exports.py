@@ -8,11 +8,11 @@ import io
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from urllib.parse import quote, urlsplit
 
 import numpy as np
 import pandas as pd
 
+from lra_bench.report.formats.links import web_address
 from lra_bench.report.formatting import printable, sentence, stopped
 from lra_bench.report.table import Column, Entry, Table
 
@@ -99,18 +99,7 @@ def _alignment(place: int, column: Column) -> str:
 
 def _markdown_entry(entry: Entry) -> str:
     text = markdown_safe(entry.text)
-    address = _web_address(entry.link)
+    address = web_address(entry.link)
     if text and address:
         text = f"[{text}](<{address.replace('&', '&amp;')}>)"
     return f"**{text}**" if text and entry.best else text
-
-
-def _web_address(link: str | None) -> str | None:
-    """The link as plain ASCII without blanks, quotes or brackets; None if it does not lead to http or https."""
-    try:
-        parts = urlsplit(link or "")
-    except ValueError:
-        return None
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        return None
-    return quote(link or "", safe="%/:?#@!$&*+,;=~", errors="replace")
