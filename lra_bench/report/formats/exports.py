@@ -19,6 +19,9 @@ from lra_bench.report.table import Column, Entry, Table
 FORMULA_STARTS = "=+-@"
 """What begins a formula in a spreadsheet; forms of other widths count as well."""
 
+DIGITS = 12
+"""Significant ones of real numbers in CSV: the last of their 16 differ from one processor to another."""
+
 _SPECIAL = re.compile(r"[\\`*_\[\]<>|~&$#]|(?<=www)\.|:(?=//)", re.IGNORECASE)
 _LINE_START = re.compile(r"^(?:[-+](?=[\s-]|$)|=(?==*$)|\d+(?=[.)](?:\s|$)))")
 _CELL_START = re.compile(r"(^|;)(\s*)(?=(\S))")
@@ -36,10 +39,10 @@ def markdown_safe(text: str) -> str:
 
 
 def comma_separated(frame: pd.DataFrame) -> str:
-    """The frame without its index: a header, numbers in full, nothing where a value is missing, lines ended by LF.
+    """The frame without its index: a header, a line per row, nothing where a value is missing, lines ended by LF.
 
-    Numbers are those of `repr`, so reading them gives the same ones; truth values are True and False; all other values
-    are text that no spreadsheet takes for a formula.
+    Real numbers have `DIGITS` digits; truth values are True and False; all other values are text that no spreadsheet
+    takes for a formula.
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -69,7 +72,7 @@ def _csv_cell(value: object) -> str:
     if isinstance(value, int | np.integer):
         return str(int(value))
     if isinstance(value, float | np.floating):
-        return repr(float(value))
+        return f"{float(value):.{DIGITS}g}"
     return csv_safe(str(value))
 
 
