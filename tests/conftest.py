@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from filelock import FileLock
 
 from lra_bench.cli.main import main
 
@@ -40,6 +41,13 @@ def _quiet_environment(tmp_path_factory):
         patch.setenv("NETRC", str(tmp_path_factory.mktemp("home") / "no-netrc"))
         for name in ("WANDB_API_KEY", "WANDB_MODE"):
             patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture
+def nothing_else_killed(tmp_path_factory):
+    """One test at a time, of all processes: the kernel counts its kills for lack of memory once, and runners read that."""
+    with FileLock(tmp_path_factory.getbasetemp().parent / "kernel-kills.lock"):
         yield
 
 

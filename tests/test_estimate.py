@@ -156,6 +156,7 @@ parameters:
 """
 
 
+@pytest.mark.usefixtures("nothing_else_killed")
 def test_a_kind_that_fails_is_named_and_nothing_is_left_behind(cli, folder, monkeypatch):
     (folder / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder / "tmp"))

@@ -100,6 +100,7 @@ def test_every_way_to_break_has_its_status_and_the_sweep_ends(cli, monkeypatch):
 
 
 @needs_cgroup
+@pytest.mark.usefixtures("nothing_else_killed")
 def test_a_leak_that_the_kernel_ends_is_out_of_memory(cli):
     with memory_cgroup(600_000_000) as group:
         sweep_of("Leaks", **{"model.cgroup": group})
@@ -136,6 +137,7 @@ def test_what_happens_in_another_rank_ends_the_trial(cli):
 
 @needs_cgroup
 @pytest.mark.slow
+@pytest.mark.usefixtures("nothing_else_killed")
 def test_a_leak_in_a_job_with_little_memory_goes_on_in_smaller_batches(folder):
     """The runner is in the same memory cgroup, as in a job of a batch system."""
     with memory_cgroup(2_500_000_000) as group:

@@ -30,6 +30,7 @@ WORDS = (
 )
 
 
+@pytest.mark.usefixtures("nothing_else_killed")
 def test_a_sweep_survives_the_death_of_random_processes(tmp_path):
     report = kill_sweep.run(tmp_path, cells=6, kills=3, seed=4)
     assert report.problems == [], report

@@ -285,6 +285,7 @@ def test_a_sweep_runs_once_and_only_once(sweep_file):
     assert "waiting" not in status
 
 
+@pytest.mark.usefixtures("nothing_else_killed")
 def test_failures_are_records_and_the_sweep_goes_on(folder):
     Path("mixed.yaml").write_text(
         """# every way to fail, and two that do not
