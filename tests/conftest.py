@@ -46,7 +46,7 @@ def _quiet_environment(tmp_path_factory):
 
 @pytest.fixture
 def nothing_else_killed(tmp_path_factory):
-    """One test at a time, of all processes: the kernel counts its kills for lack of memory once, and runners read that."""
+    """One test at a time, of all processes: the kernel has one counter of its kills for lack of memory."""
     with FileLock(tmp_path_factory.getbasetemp().parent / "kernel-kills.lock"):
         yield
 
