@@ -104,10 +104,6 @@ def _contract(trial: Trial) -> tuple[Any, ...]:
     return task.version, task.metric, task.higher_is_better, task.chance, task.origin or "", task.content or ""
 
 
-def _seeds(trial: Trial) -> tuple[int, int]:
-    return trial.record.seed, trial.record.data_seed
-
-
 def _settings(trial: Trial) -> tuple[tuple[str, str], ...]:
     """What the trials of a row have in common: dotted keys of the config, values as JSON; and the submission."""
     compared = _without(NOT_COMPARED, trial.record.config)
@@ -147,7 +143,7 @@ def _board(trials: list[Trial]) -> Board:
     metric = Metric(tasks[0].metric, tasks[0].higher_is_better, tasks[0].chance) if tasks else UNKNOWN_METRIC
     groups = [(dict(settings), group) for settings, group in _grouped(trials, _settings)]
     names = labels([(str(setting(group[0].record, "model.name")), settings) for settings, group in groups])
-    seeds = {_seeds(trial) for trial in trials}
+    seeds = {trial.seeds for trial in trials}
     rows = [_row(name, settings, group, metric, seeds) for name, (settings, group) in zip(names, groups, strict=True)]
     task = str(setting(trials[0].record, "task.name"))
     return Board(
@@ -177,12 +173,12 @@ def _task_settings(board: Board) -> dict[str, str]:
 def _row(name: str, settings: dict[str, str], trials: list[Trial], metric: Metric, seeds: set[tuple[int, int]]) -> Row:
     by_rate = _grouped(trials, lambda trial: learning_rate(trial.record))
     cells = tuple(_cell(rate, group, metric) for rate, group in by_rate)
-    missing = sum(len(seeds - {_seeds(trial) for trial in cell.trials}) for cell in cells)
+    missing = sum(len(seeds - {trial.seeds for trial in cell.trials}) for cell in cells)
     return Row(label=name, settings=settings, cells=cells, missing=missing)
 
 
 def _cell(rate: float, trials: list[Trial], metric: Metric) -> Cell:
-    trials = sorted(trials, key=lambda trial: (*_seeds(trial), trial.record.trial_id))
+    trials = sorted(trials, key=lambda trial: (*trial.seeds, trial.record.trial_id))
     records = [trial.record for trial in trials]
     return Cell(
         rate=rate,

@@ -72,10 +72,7 @@ class Difference:
 
 def sample(cell: Cell, metric: Metric) -> Sample | None:
     """The test metric of each seed of a cell; None if a trial failed or has none."""
-    values = {
-        (trial.record.seed, trial.record.data_seed): metric.value(trial.record, trial.record.test)
-        for trial in cell.trials
-    }
+    values = {trial.seeds: metric.value(trial.record, trial.record.test) for trial in cell.trials}
     return values if all(map(math.isfinite, values.values())) else None
 
 

@@ -26,6 +26,11 @@ class Trial:
     submission: str | None = None
 
     @property
+    def seeds(self) -> tuple[int, int]:
+        """Its seed and its data seed, which tell the trials of a cell apart."""
+        return self.record.seed, self.record.data_seed
+
+    @property
     def tier(self) -> Tier:
         """Submitted if it is part of a submission."""
         return "measured" if self.submission is None else "submitted"

@@ -70,7 +70,7 @@ def check_rows(trials: Iterable[Trial]) -> Iterator[Finding]:
         for row in board.rows:
             place = f"{board.label}, {row.label}"
             yield from (Finding(True, text, place) for text in _missing(row))
-            seeds = len({_seeds(trial.record) for trial in row.trials})
+            seeds = len({trial.seeds for trial in row.trials})
             if seeds < ENOUGH_SEEDS:
                 yield Finding(False, f"has fewer than {ENOUGH_SEEDS} seeds", place)
 
@@ -152,17 +152,13 @@ def _data(record: RunRecord) -> Iterator[Remark]:
 
 def _missing(row: Row) -> list[str]:
     """The trials that a row lacks."""
-    everywhere = sorted({_seeds(trial.record) for trial in row.trials})
+    everywhere = sorted({trial.seeds for trial in row.trials})
     return [
         f"has no trial at learning rate {rate(cell.rate)} with {_named(seeds, everywhere)}"
         for cell in row.cells
         for seeds in everywhere
-        if seeds not in {_seeds(trial.record) for trial in cell.trials}
+        if seeds not in {trial.seeds for trial in cell.trials}
     ]
-
-
-def _seeds(record: RunRecord) -> tuple[int, int]:
-    return record.seed, record.data_seed
 
 
 def _named(seeds: tuple[int, int], everywhere: Sequence[tuple[int, int]]) -> str:
