@@ -142,7 +142,9 @@ def _train_and_test(
             callbacks.append(StepBar(config.train.max_steps, task.spec.metric, config.train.log_every))
         trainer = _trainer(config, folder, callbacks, logger, peers)
         outcome.device = _device_name(trainer)
-        backends = {mixer.backend(trainer.strategy.root_device) for mixer in net.mixers.values()}
+        size = config.train.global_batch_size // (config.train.devices * config.train.accumulate)
+        device, length = trainer.strategy.root_device, task.spec.seq_len
+        backends = {mixer.backend(device, size, length) for mixer in net.mixers.values()}
         outcome.model = outcome.model.model_copy(update={"backend": ", ".join(sorted(backends))})
         _fit(trainer, module, task, checkpointer, guard, outcome)
         _select(task, checkpointer, outcome)

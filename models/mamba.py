@@ -92,7 +92,7 @@ class Mamba(SequenceMixer):
             y = (scan or selective_scan)(*self._selected(u))
         return self._outputs(y, u, z).to(x.dtype)
 
-    def backend(self, device: torch.device) -> str:
+    def backend(self, device: torch.device, batch_size: int, seq_len: int) -> str:
         """The kernel of mamba-ssm where it is installed and agrees with ours, else torch."""
         return kernel_name() if fused_scan(device) else "torch"
 

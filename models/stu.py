@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from lra_bench.core.mixer import MixerConfig, SequenceMixer
 from lra_bench.core.settings import require
 from lra_bench.core.specs import MixerContext, OptimHint
-from lra_bench.nn.ops.fft_conv import bank_conv, bank_spectrum
 from lra_bench.nn.ops.precision import at_least_float32
-from lra_bench.nn.ops.scan import autoregression, two_step_sum
+from lra_bench.nn.ops.recurrence import autoregression, two_step_sum
 from lra_bench.nn.ops.spectral import Hankel, spectral_filters
+from lra_bench.nn.ops.spectral_conv import bank_conv, bank_spectrum
 
 DELAY = 2
 """Steps by which the spectral part lags behind the input."""

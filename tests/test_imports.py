@@ -40,12 +40,14 @@ ALLOWED = {
     "building": ({"config", "core", "data", "nn"}, set()),
     "outcome": (FRAMEWORK - {"experiment", "trials"}, {"lightning"}),
     "experiment": (FRAMEWORK - {"trials"}, {"lightning"}),
-    "trials": (FRAMEWORK, {"lightning", "omegaconf"}),
+    "stacked": (FRAMEWORK - {"trials"}, {"lightning"}),
+    "trials": (FRAMEWORK | {"stacked"}, {"lightning", "omegaconf"}),
+    "benchmarks": (FRAMEWORK | {"stacked"}, {"lightning"}),
     "cards": ({"config", "core", "task_cards"}, set()),
     "task_cards": ({"building", "config", "core", "data"}, set()),
     "schema_files": ({"core", "report"}, set()),
     "sweep_cards": ({"config", "core", "trials"}, set()),
-    "cli": (FRAMEWORK | {"cards", "cli", "task_cards", "testing"}, {"matplotlib"}),
+    "cli": (FRAMEWORK | {"benchmarks", "cards", "cli", "stacked", "task_cards", "testing"}, {"matplotlib"}),
     "testing": ({"core"}, set()),
 }
 

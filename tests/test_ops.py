@@ -6,10 +6,12 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import grad, vmap
 
-from lra_bench.nn.ops import fft_conv, scan
-from lra_bench.nn.ops.fft_conv import bank_conv, bank_spectrum, channel_conv, fft_length
+from lra_bench.nn.ops import recurrence, scan, spectral_conv
+from lra_bench.nn.ops.fft_conv import channel_conv, fft_length
 from lra_bench.nn.ops.precision import at_least_float32
-from lra_bench.nn.ops.scan import autoregression, diagonal_scan, two_step_sum
+from lra_bench.nn.ops.recurrence import autoregression, two_step_sum
+from lra_bench.nn.ops.scan import diagonal_scan
+from lra_bench.nn.ops.spectral_conv import bank_conv, bank_spectrum
 
 LENGTHS = [1, 2, 3, 7, 16, 17, 63, 64, 65, 100]
 
@@ -78,7 +80,7 @@ def test_channel_conv(L):
 @pytest.mark.parametrize("L", LENGTHS)
 @pytest.mark.parametrize("chunk", [1, 10**6])
 def test_bank_conv(L, chunk, monkeypatch):
-    monkeypatch.setitem(fft_conv.CHUNK_ELEMENTS, "cpu", chunk)
+    monkeypatch.setitem(spectral_conv.CHUNK_ELEMENTS, "cpu", chunk)
     u, bank, weights = normal(2, L, 3), normal(L, 5), normal(5, 3, 4)
     actual = bank_conv(u, bank_spectrum(bank), weights)
     torch.testing.assert_close(actual, slow_bank_conv(u, bank, weights), rtol=0, atol=1e-12)
@@ -88,7 +90,7 @@ def test_bank_conv_in_chunks_has_the_same_gradients(monkeypatch):
     spectrum = bank_spectrum(normal(33, 5))
     gradients = []
     for chunk in (10**6, 40):
-        monkeypatch.setitem(fft_conv.CHUNK_ELEMENTS, "cpu", chunk)
+        monkeypatch.setitem(spectral_conv.CHUNK_ELEMENTS, "cpu", chunk)
         u, weights = normal(2, 33, 3).requires_grad_(), normal(5, 3, 4).requires_grad_()
         bank_conv(u, spectrum, weights).square().sum().backward()
         gradients.append((u.grad, weights.grad))
@@ -97,7 +99,7 @@ def test_bank_conv_in_chunks_has_the_same_gradients(monkeypatch):
 
 def test_bank_conv_keeps_little_for_the_backward_pass(monkeypatch):
     """Never the filtered copies of the input, B L J D numbers, nor the whole response, 2 F D D_out."""
-    monkeypatch.setitem(fft_conv.CHUNK_ELEMENTS, "cpu", 2**12)
+    monkeypatch.setitem(spectral_conv.CHUNK_ELEMENTS, "cpu", 2**12)
     B, L, J, D = 2, 256, 51, 32
     u, weights = normal(B, L, D).requires_grad_(), normal(J, D, D).requires_grad_()
     spectrum = bank_spectrum(normal(L, J))
@@ -141,7 +143,7 @@ def test_two_step_sum(L):
 @pytest.mark.parametrize("k", [1, 2, 4, 20])
 @pytest.mark.parametrize("carried", [0, 512])
 def test_autoregression(L, k, carried, monkeypatch):
-    monkeypatch.setattr(scan, "MAX_CARRIED_STATE", carried)
+    monkeypatch.setattr(recurrence, "MAX_CARRIED_STATE", carried)
     taps, x = normal(k, 3, 3) / (3 * k), normal(2, L, 3)
     torch.testing.assert_close(autoregression(taps, x), slow_autoregression(taps, x), rtol=1e-12, atol=1e-12)
 
@@ -158,6 +160,7 @@ def test_autoregression(L, k, carried, monkeypatch):
 )
 def test_gradients(function, inputs, monkeypatch):
     monkeypatch.setattr(scan, "CHUNK", 2)
+    monkeypatch.setattr(recurrence, "CHUNK", 2)
     assert torch.autograd.gradcheck(function, [value.clone().requires_grad_() for value in inputs])
 
 

@@ -59,8 +59,14 @@ class SequenceMixer(nn.Module, ABC):
         """Hints by this mixer's own parameter names. A name that is no parameter is an error."""
         return {}
 
-    def backend(self, device: torch.device) -> str:
-        """What computes the heavy part on a device; goes into the record. Optional."""
+    def backend(self, device: torch.device, batch_size: int, seq_len: int) -> str:
+        """Which way of computing the heavy part it takes for an input of this size; goes into the record. Optional.
+
+        Args:
+            device: where.
+            batch_size: B.
+            seq_len: L.
+        """
         return "torch"
 
     @classmethod

@@ -1,4 +1,4 @@
-"""`lra-bench bench`: what things cost on this machine."""
+"""`lra-bench bench data`."""
 
 from typing import TYPE_CHECKING
 
@@ -12,12 +12,7 @@ STEPS = 16_384
 """Time steps of the batch that a model's step is timed on; its time per example is what is compared."""
 
 
-@click.group()
-def bench() -> None:
-    """Measure speed. Everything in one table is measured in one run, so its ratios mean something."""
-
-
-@bench.command(
+@click.command(
     epilog="""\b
 Examples:
   lra-bench bench data
