@@ -1,9 +1,11 @@
 # Every target makes .venv, or reuses it, and needs nothing but make and Python >= 3.11.
 PYTHON ?= python3
 BIN := .venv/bin
+PEERS ?=
+SHAPES := image image256 listops text pathx lds
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow test-gpu floors docs lint check clean
+.PHONY: help quickstart test test-slow test-gpu floors docs lint check bench clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -35,6 +37,14 @@ lint: .venv/.installed-dev  ## ruff and mypy
 	@$(BIN)/mypy
 
 check: lint test  ## everything that CI runs
+
+bench: .venv/.installed  ## measure speed on this machine, for README and docs/speed.md; PEERS="FILE.py:FACTORY ..." goes beside it
+	@$(BIN)/lra-bench bench layer stu stu_released stu_t lru s5 s4d s4 mamba $(addprefix --shape ,$(SHAPES)) \
+		$(addprefix --peer ,$(PEERS)) --json docs/speed/layer.json
+	@$(BIN)/lra-bench bench scaling stu stu_t lru s5 s4d s4 --json docs/speed/scaling.json
+	@$(BIN)/lra-bench bench train --json docs/speed/train.json
+	@$(BIN)/lra-bench bench sweep lds_lr_sensitivity --json docs/speed/sweep.json
+	@$(BIN)/python -m lra_bench.benchmarks.page .
 
 clean:  ## remove .venv and caches; runs/ and report/ stay
 	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

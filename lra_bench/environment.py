@@ -1,5 +1,6 @@
 """Where numbers come from: code version, packages, memory used."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 PACKAGES = ("lra-bench", "torch", "lightning", "torchmetrics", "numpy", "omegaconf")
 
 
+@lru_cache(maxsize=1)
 def package_versions() -> dict[str, str]:
     """Versions of the packages that results depend on."""
     return {name: metadata.version(name) for name in PACKAGES}
@@ -18,6 +20,16 @@ def package_versions() -> dict[str, str]:
 def python_version() -> str:
     """Such as "3.12.1"."""
     return platform.python_version()
+
+
+def processor() -> tuple[str, int, float]:
+    """Name of the processor, cores that this process may use, and memory of the machine in units of 1e9 bytes."""
+    described = Path("/proc/cpuinfo")
+    lines = described.read_text(encoding="utf-8").splitlines() if described.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else float("nan")
+    return (names[0] if names else platform.processor() or platform.machine()), cores, memory / 1e9
 
 
 @lru_cache(maxsize=1)

@@ -20,25 +20,29 @@ from lra_bench.building import build_net, build_task, default_precision
 from lra_bench.config.schema import Config
 from lra_bench.core.errors import LraBenchError
 from lra_bench.core.files import remove_leftovers
-from lra_bench.core.record import ModelInfo, RunRecord, Selection, Status, TaskInfo
-from lra_bench.core.registry import MODELS
+from lra_bench.core.record import RunRecord, Status
 from lra_bench.data.datamodule import SequenceDataModule
 from lra_bench.data.feed import TaskFeed
 from lra_bench.environment import peak_memory_mb
-from lra_bench.nn.backbone import Backbone
-from lra_bench.outcome import Outcome, identity, write_record
+from lra_bench.outcome import (
+    Outcome,
+    device_name,
+    identity,
+    model_info,
+    note_failure,
+    note_selection,
+    task_info,
+    write_record,
+)
 from lra_bench.training.checkpoints import Checkpointer
 from lra_bench.training.guard import Guard, TrialStopped
 from lra_bench.training.history import History, logged_metrics, read_history
+from lra_bench.training.loop import StepLoop
 from lra_bench.training.module import LitSequenceModel
 from lra_bench.training.objectives import make_objective
 from lra_bench.training.optimizers import parameter_groups
 from lra_bench.training.progress import StepBar
 from lra_bench.training.ranks import Peers, Rank, StartedProcesses, join, lost_contact
-
-SELECTION_RULE = "best {split} {metric}, earliest step on ties"
-ALLOCATION_FAILED = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""What torch says in plain RuntimeErrors when there is no memory: of the CPU, of the driver, of cuBLAS."""
 
 
 def run(
@@ -47,6 +51,7 @@ def run(
     show_progress: bool = False,
     observers: Sequence[Callback] = (),
     rank: Rank | None = None,
+    task: SequenceDataModule | None = None,
 ) -> RunRecord:
     """Run a trial, or go on with one that was interrupted, and write `record.json` into its folder.
 
@@ -56,6 +61,7 @@ def run(
         show_progress: draw a progress bar.
         observers: further callbacks that look on, such as a stopwatch.
         rank: which one this is of the `train.devices` processes that all call this; None for one that is alone.
+        task: reads the same kind of batches from elsewhere, for measurements; None for the task of the config.
 
     Returns:
         The record that was written. A failure of the trial is a status, not an exception. Where another process is
@@ -70,15 +76,12 @@ def run(
         if peers.leads:
             remove_leftovers(folder / "history.jsonl", folder / "record.json")
             logger = tracking.make_logger(config, identity(config), folder)
-        _train_and_test(config, folder, outcome, logger, show_progress, observers, peers)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        outcome.status, outcome.message = Status.OOM, _one_line(error)
+        _train_and_test(config, task or build_task(config), folder, outcome, logger, show_progress, observers, peers)
     except (Exception, SystemExit) as error:
-        allocation_failed = any(words in str(error) for words in ALLOCATION_FAILED)
-        outcome.status, outcome.message = Status.OOM if allocation_failed else Status.ERROR, _one_line(error)
+        note_failure(outcome, error)
         if peers.count > 1 and lost_contact(error):
-            outcome.status, outcome.message = Status.PREEMPTED, f"another process is gone ({_one_line(error)})"
-        elif not isinstance(error, LraBenchError):
+            outcome.status, outcome.message = Status.PREEMPTED, f"another process is gone ({outcome.message})"
+        elif not isinstance(error, (LraBenchError, torch.OutOfMemoryError, MemoryError)):
             traceback.print_exc()
     finally:
         outcome.peak_memory_mb = peak_memory_mb(on_gpu=outcome.device not in ("cpu", "unknown"))
@@ -96,12 +99,13 @@ def record_death(config: Config, folder: Path, status: Status, message: str) -> 
     history = read_history(folder / "history.jsonl")
     outcome = Outcome(status=status, message=message, steps=history[-1].step if history else 0)
     with suppress(Exception):  # a task that cannot even be built is no reason to lose the record
-        outcome.task = _task_info(build_task(config))
+        outcome.task = task_info(build_task(config))
     return write_record(config, folder, outcome)
 
 
 def _train_and_test(
     config: Config,
+    task: SequenceDataModule,
     folder: Path,
     outcome: Outcome,
     logger: Logger | None,
@@ -111,14 +115,12 @@ def _train_and_test(
 ) -> None:
     """Everything that may fail; fills `outcome` as it goes."""
     torch.set_num_threads(config.train.threads or max(1, torch.get_num_threads() // peers.count))
-    task = build_task(config)
-    outcome.task = _task_info(task)
+    outcome.task = task_info(task)
     net = build_net(config, task.spec)
     groups = parameter_groups(net, net.mixers, config.optim, allow_absolute=config.track == "recipe")
     for group in groups:
         logging.getLogger(__name__).info("optimizer group %s", group.describe())
     outcome.learning_rates = {group.name: group.lr for group in groups}
-    outcome.model = _model_info(config, net, task.spec.seq_len)
     outcome.task = outcome.task.model_copy(update={"fingerprint": task.fingerprint(), "baselines": task.baselines()})
     if not peers.leads:
         torch.manual_seed(_seed_of(peers.index, config.seed))
@@ -141,13 +143,11 @@ def _train_and_test(
         if show_progress and peers.leads:
             callbacks.append(StepBar(config.train.max_steps, task.spec.metric, config.train.log_every))
         trainer = _trainer(config, folder, callbacks, logger, peers)
-        outcome.device = _device_name(trainer)
+        outcome.device = device_name(trainer.strategy.root_device)
         size = config.train.global_batch_size // (config.train.devices * config.train.accumulate)
-        device, length = trainer.strategy.root_device, task.spec.seq_len
-        backends = {mixer.backend(device, size, length) for mixer in net.mixers.values()}
-        outcome.model = outcome.model.model_copy(update={"backend": ", ".join(sorted(backends))})
+        outcome.model = model_info(config, net, size, task.spec.seq_len, trainer.strategy.root_device)
         _fit(trainer, module, task, checkpointer, guard, outcome)
-        _select(task, checkpointer, outcome)
+        note_selection(outcome, task, checkpointer.best_step, checkpointer.best_metrics)
         if outcome.selection is not None and outcome.status in (Status.OK, Status.CHANCE, Status.TIMEOUT):
             checkpointer.load_best(module)
             trainer.test(module, datamodule=TaskFeed(task), verbose=False)
@@ -171,45 +171,10 @@ def _fit(
         outcome.status, outcome.message, outcome.failed_step = stop.status, stop.message, stop.failed_step
     finally:
         guard.stop_watching()
+        if module.not_compiled and outcome.model is not None:
+            backend = f"{outcome.model.backend}; not compiled: {module.not_compiled}"
+            outcome.model = outcome.model.model_copy(update={"backend": backend})
         outcome.steps, outcome.seconds = trainer.global_step, guard.elapsed()
-
-
-def _select(task: SequenceDataModule, checkpointer: Checkpointer, outcome: Outcome) -> None:
-    """Note the selected step, and whether anything was learnt."""
-    spec = task.spec
-    split = "validation" if task.selects_on == "val" else "test"
-    if checkpointer.best_step is None:
-        return
-    outcome.selection = Selection(
-        rule=SELECTION_RULE.format(split=split, metric=spec.metric), step=checkpointer.best_step
-    )
-    outcome.val = checkpointer.best_metrics
-    value = outcome.val[spec.metric]
-    if outcome.status is Status.OK and spec.at_chance(value):
-        outcome.status = Status.CHANCE
-        outcome.message = f"{split} {spec.metric} {value:.4g} is no better than chance"
-
-
-def _task_info(task: SequenceDataModule) -> TaskInfo:
-    spec = task.spec
-    return TaskInfo(
-        name=spec.name,
-        version=spec.version,
-        metric=spec.metric,
-        higher_is_better=spec.higher_is_better,
-        chance=spec.chance,
-        origin=task.origin,
-        content=task.content,
-    )
-
-
-def _model_info(config: Config, net: Backbone, seq_len: int) -> ModelInfo:
-    return ModelInfo(
-        name=config.model.name,
-        origin=MODELS.find(config.model.name).origin,
-        parameters=sum(p.numel() for p in net.parameters() if p.requires_grad),
-        state_size=sum(mixer.state_size(seq_len) for mixer in net.mixers.values()),
-    )
 
 
 def _seed_of(rank: int, seed: int) -> int:
@@ -230,7 +195,6 @@ def _trainer(config: Config, folder: Path, callbacks: list[Callback], logger: Lo
         val_check_interval=min(train.val_every, train.max_steps),
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
-        gradient_clip_val=config.optim.grad_clip,
         logger=logger or False,
         callbacks=callbacks,
         enable_progress_bar=False,
@@ -238,6 +202,7 @@ def _trainer(config: Config, folder: Path, callbacks: list[Callback], logger: Lo
         use_distributed_sampler=False,
         default_root_dir=folder,
     )
+    trainer.fit_loop.epoch_loop = StepLoop(trainer, config.optim.grad_clip)
     _leave_signals_to_the_guard(trainer)
     return trainer
 
@@ -266,12 +231,3 @@ class _quiet_lightning(warnings.catch_warnings):  # noqa: N801 (used as a verb)
         warnings.filterwarnings("ignore", ".*does not have many workers.*")  # batches are made by vectorised code
         warnings.filterwarnings("ignore", ".*GPU available but not used.*")  # tiny tasks ask for the CPU
         warnings.filterwarnings("ignore", ".*`srun` command is available.*")  # processes are started by this project
-
-
-def _device_name(trainer: Trainer) -> str:
-    device = trainer.strategy.root_device
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -8,7 +8,9 @@ import torch
 from lra_bench.config.identity import trial_id
 from lra_bench.config.schema import Config
 from lra_bench.core.record import (
+    ALONE,
     Budget,
+    Engine,
     Environment,
     ModelInfo,
     RunRecord,
@@ -17,15 +19,23 @@ from lra_bench.core.record import (
     TaskInfo,
     Tracking,
 )
-from lra_bench.core.registry import TASKS
+from lra_bench.core.registry import MODELS, TASKS
 from lra_bench.data.datamodule import SequenceDataModule
 from lra_bench.environment import code_version, package_versions, python_version
+from lra_bench.nn.backbone import Backbone
 from lra_bench.training.history import read_history, thinned
+
+SELECTION_RULE = "best {split} {metric}, earliest step on ties"
+ALLOCATION_FAILED = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""What torch says in plain RuntimeErrors when there is no memory: of the CPU, of the driver, of cuBLAS."""
 
 
 @dataclass
 class Outcome:
-    """What is known of a trial so far; a record can be made of it at any moment."""
+    """What is known of a trial so far; a record can be made of it at any moment.
+
+    `members` is the number of trials that train as one program, None where each has a program of its own.
+    """
 
     status: Status = Status.ERROR
     message: str | None = None
@@ -41,6 +51,65 @@ class Outcome:
     device: str = "unknown"
     peak_memory_mb: float | None = None
     tracking: Tracking | None = None
+    members: int | None = None
+
+
+def task_info(task: SequenceDataModule) -> TaskInfo:
+    """What a record says of a task before its data have been looked at."""
+    spec = task.spec
+    return TaskInfo(
+        name=spec.name,
+        version=spec.version,
+        metric=spec.metric,
+        higher_is_better=spec.higher_is_better,
+        chance=spec.chance,
+        origin=task.origin,
+        content=task.content,
+    )
+
+
+def model_info(config: Config, net: Backbone, batch_size: int, seq_len: int, device: torch.device) -> ModelInfo:
+    """What a record says of a network that trains on batches of this size."""
+    mixers = net.mixers.values()
+    return ModelInfo(
+        name=config.model.name,
+        origin=MODELS.find(config.model.name).origin,
+        parameters=sum(p.numel() for p in net.parameters() if p.requires_grad),
+        state_size=sum(mixer.state_size(seq_len) for mixer in mixers),
+        backend=", ".join(sorted({mixer.backend(device, batch_size, seq_len) for mixer in mixers})),
+    )
+
+
+def note_selection(outcome: Outcome, task: SequenceDataModule, step: int | None, metrics: dict[str, float]) -> None:
+    """Note the selected step, if there is one, its validation metrics, and whether anything was learnt."""
+    if step is None:
+        return
+    spec = task.spec
+    split = "validation" if task.selects_on == "val" else "test"
+    outcome.selection = Selection(rule=SELECTION_RULE.format(split=split, metric=spec.metric), step=step)
+    outcome.val = metrics
+    value = metrics[spec.metric]
+    if outcome.status is Status.OK and spec.at_chance(value):
+        outcome.status = Status.CHANCE
+        outcome.message = f"{split} {spec.metric} {value:.4g} is no better than chance"
+
+
+def note_failure(outcome: Outcome, error: BaseException) -> None:
+    """Note an exception: its kind and its words in one line."""
+    outcome.status = Status.OOM if lacks_memory(error) else Status.ERROR
+    outcome.message = " ".join(f"{type(error).__name__}: {error}".split())
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that there is no memory left, as torch does in several ways."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in ALLOCATION_FAILED)
+
+
+def device_name(device: torch.device) -> str:
+    """What a record calls a device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def identity(config: Config) -> str:
@@ -119,5 +188,6 @@ def _record(config: Config, folder: Path, outcome: Outcome) -> RunRecord:
             precision=config.train.precision,
             threads=torch.get_num_threads(),
         ),
+        engine=Engine(name="stacked", members=outcome.members) if outcome.members else ALONE,
         tracking=outcome.tracking,
     )

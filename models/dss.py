@@ -7,10 +7,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lra_bench.core.mixer import MixerConfig, SequenceMixer
+from lra_bench.core.mixer import MixerConfig
 from lra_bench.core.settings import require
 from lra_bench.core.specs import MixerContext, OptimHint
-from lra_bench.nn.ops.fft_conv import channel_conv
+from lra_bench.nn.convolution import ChannelConvolution
 from lra_bench.nn.ops.hippo import legs_spectrum
 from lra_bench.nn.ops.precision import at_least_float32
 from lra_bench.nn.ops.vandermonde import exponential_sums
@@ -54,7 +54,7 @@ class DSSState(NamedTuple):
     time: int
 
 
-class DSS(SequenceMixer):
+class DSS(ChannelConvolution):
     """One diagonal state space model for each channel, with eigenvalues shared by all, run as a convolution.
 
         K_l = Re sum_n (W_n / lambda_n) softmax_l(lambda_n dt l),                     l = 0..L-1  (softmax)
@@ -74,7 +74,6 @@ class DSS(SequenceMixer):
 
     Config = DSSConfig
     cfg: DSSConfig
-    mixes_channels = False
 
     def __init__(self, cfg: DSSConfig, ctx: MixerContext) -> None:
         super().__init__(cfg, ctx)
@@ -90,13 +89,6 @@ class DSS(SequenceMixer):
         self.Lambda_im = nn.Parameter(frequencies.to(torch.get_default_dtype()))
         self.W = nn.Parameter(torch.randn(H, N, 2))
         self.D = nn.Parameter(torch.randn(H))
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, L, H) -> (B, L, H), computed in float32 or better, returned in the dtype of `x`."""
-        with torch.autocast(x.device.type, enabled=False):
-            u = at_least_float32(x)
-            kernels = self.kernels(u.shape[1], u.dtype)
-            return (channel_conv(u, kernels) + u * self.D.to(u.dtype)).to(x.dtype)
 
     def kernels(self, seq_len: int, dtype: torch.dtype) -> Tensor:
         """(H, seq_len). The exponentials of a growing state are those of a decaying one that run backwards."""

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, softshrink
 
-from lra_bench.core.mixer import MixerConfig, SequenceMixer
+from lra_bench.core.mixer import MixerConfig
 from lra_bench.core.settings import require
 from lra_bench.core.specs import MixerContext, OptimHint
-from lra_bench.nn.ops.fft_conv import channel_conv
-from lra_bench.nn.ops.precision import at_least_float32
+from lra_bench.nn.convolution import ChannelConvolution
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class LongConvConfig(MixerConfig):
         require(self.lr_scale >= 0, "model.lr_scale", "at least 0", self.lr_scale)
 
 
-class LongConv(SequenceMixer):
+class LongConv(ChannelConvolution):
     """One learned kernel, as long as the longest sequence, for each channel.
 
         y_t = sum_{s=0..t} k_s u_{t-s} + D u_t,    k = sign(K) max(|K| - lambda, 0)
@@ -53,7 +52,6 @@ class LongConv(SequenceMixer):
 
     Config = LongConvConfig
     cfg: LongConvConfig
-    mixes_channels = False
 
     def __init__(self, cfg: LongConvConfig, ctx: MixerContext) -> None:
         super().__init__(cfg, ctx)
@@ -61,13 +59,10 @@ class LongConv(SequenceMixer):
         self.kernel = nn.Parameter(cfg.init_scale * _envelope(ctx) * torch.randn(ctx.d_model, ctx.max_len))
         self.D = nn.Parameter(torch.randn(ctx.d_model))
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, L, H) -> (B, L, H), computed in float32 or better, returned in the dtype of `x`."""
-        with torch.autocast(x.device.type, enabled=False):
-            u = at_least_float32(x)
-            kernel = softshrink(self.kernel[:, : u.shape[1]].to(u.dtype), self.cfg.threshold)
-            kernel = dropout(kernel, self.cfg.kernel_dropout, self.training)
-            return (channel_conv(u, kernel) + u * self.D.to(u.dtype)).to(x.dtype)
+    def kernels(self, seq_len: int, dtype: torch.dtype) -> Tensor:
+        """(H, seq_len): the parameter, moved towards zero; some of its entries dropped in training."""
+        kernels = softshrink(self.kernel[:, :seq_len].to(dtype), self.cfg.threshold)
+        return dropout(kernels, self.cfg.kernel_dropout, self.training)
 
     def state_size(self, seq_len: int) -> int:
         """All past inputs."""

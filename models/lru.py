@@ -10,7 +10,7 @@ from lra_bench.core.mixer import MixerConfig, SequenceMixer
 from lra_bench.core.settings import require
 from lra_bench.core.specs import MixerContext, OptimHint
 from lra_bench.nn.ops.precision import at_least_float32
-from lra_bench.nn.ops.scan import diagonal_scan
+from lra_bench.nn.ops.state_space import route, state_space, state_space_step
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,12 @@ class LRU(SequenceMixer):
         """(B, L, d_model) -> (B, L, d_out), computed in float32 or better, returned in the dtype of `x`."""
         with torch.autocast(x.device.type, enabled=False):
             u = at_least_float32(x)
-            states = diagonal_scan(self._eigenvalues(u.dtype), self._inputs(u))
-            return self._outputs(states, u).to(x.dtype)
+            y = state_space(*self._system(u.dtype), u)
+            return (y + self._passed(u)).to(x.dtype)
+
+    def backend(self, device: torch.device, batch_size: int, seq_len: int) -> str:
+        """Whether the states of every step are made, or those at the start of each block of time."""
+        return f"scan {route(self.ctx.d_model, self.cfg.d_state, self.ctx.d_out, seq_len)}"
 
     def init_state(self, batch_size: int) -> Tensor:
         """(batch_size, N) complex zeros."""
@@ -92,31 +96,25 @@ class LRU(SequenceMixer):
         """(B, d_model), (B, N) complex -> (B, d_out), (B, N) complex."""
         with torch.autocast(x_t.device.type, enabled=False):
             u = at_least_float32(x_t)
-            state = self._eigenvalues(u.dtype) * state + self._inputs(u)
-            return self._outputs(state, u).to(x_t.dtype), state
+            y, state = state_space_step(*self._system(u.dtype), u, state)
+            return (y + self._passed(u)).to(x_t.dtype), state
 
-    def _eigenvalues(self, dtype: torch.dtype) -> Tensor:
-        """(N,) complex."""
+    def _system(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """Lambda (N,), gamma * B (N, d_model) and C (d_out, N), complex."""
         if self.cfg.stable_exp:
             nu, theta = self.nu_log.to(dtype).exp(), self.theta_log.to(dtype).exp()
         else:
             nu, theta = self.nu.to(dtype), self.theta.to(dtype)
-        return torch.polar(torch.exp(-nu), theta)
-
-    def _inputs(self, u: Tensor) -> Tensor:
-        """Scaled inputs, gamma * (B u): (..., d_model) -> (..., N) complex, by one real product."""
-        B = self.B.to(u.dtype)
+        B = self.B.to(dtype)
         if self.cfg.gamma_norm:
-            B = B * self.gamma_log.to(u.dtype).exp()[:, None, None]
-        pairs = u @ B.transpose(1, 2).flatten(0, 1).T
-        return torch.view_as_complex(pairs.view(*u.shape[:-1], self.cfg.d_state, 2))
+            B = B * self.gamma_log.to(dtype).exp()[:, None, None]
+        C = self.C.to(dtype)
+        return torch.polar(torch.exp(-nu), theta), torch.view_as_complex(B), torch.view_as_complex(C)
 
-    def _outputs(self, states: Tensor, u: Tensor) -> Tensor:
-        """Re(C h) + D u: (..., N) complex and (..., d_model) -> (..., d_out), by one real product."""
-        C = self.C.to(u.dtype) * self.C.new_tensor([1.0, -1.0])
+    def _passed(self, u: Tensor) -> Tensor:
+        """D u, (..., d_model) -> (..., d_out)."""
         D = self.D.to(u.dtype)
-        y = torch.view_as_real(states).flatten(-2) @ C.flatten(1).T
-        return y + (u * D if D.dim() == 1 else u @ D.T)
+        return u * D if D.dim() == 1 else u @ D.T
 
     def state_size(self, seq_len: int) -> int:
         """N complex numbers."""

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lra_bench.core.mixer import MixerConfig, SequenceMixer
+from lra_bench.core.mixer import MixerConfig
 from lra_bench.core.settings import require
 from lra_bench.core.specs import MixerContext, OptimHint
+from lra_bench.nn.convolution import ChannelConvolution
 from lra_bench.nn.ops.cauchy import conjugate_poles
-from lra_bench.nn.ops.fft_conv import channel_conv
 from lra_bench.nn.ops.hippo import legs, legs_spectrum
 from lra_bench.nn.ops.precision import at_least_float32
 
@@ -57,7 +57,7 @@ class S4State(NamedTuple):
     C: Tensor
 
 
-class S4(SequenceMixer):
+class S4(ChannelConvolution):
     """One state space model for each channel, with a diagonal plus low-rank state matrix, run as a convolution.
 
         x' = (Lambda - P P^*) x + B u,    y = 2 Re(C x) + D u
@@ -77,7 +77,6 @@ class S4(SequenceMixer):
 
     Config = S4Config
     cfg: S4Config
-    mixes_channels = False
 
     def __init__(self, cfg: S4Config, ctx: MixerContext) -> None:
         super().__init__(cfg, ctx)
@@ -99,15 +98,8 @@ class S4(SequenceMixer):
             rows = _real_rows(self.C)
             self.C.copy_(_pairs(rows - (rows[:, None] @ self._decay()).squeeze(1)))
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, L, H) -> (B, L, H), computed in float32 or better, returned in the dtype of `x`."""
-        with torch.autocast(x.device.type, enabled=False):
-            u = at_least_float32(x)
-            kernels = self.kernels(u.dtype)[:, : u.shape[1]]
-            return (channel_conv(u, kernels) + u * self.D.to(u.dtype)).to(x.dtype)
-
-    def kernels(self, dtype: torch.dtype) -> Tensor:
-        """(H, max_len): K[h, l] = 2 Re(C A^l B), all three of discrete time.
+    def kernels(self, seq_len: int, dtype: torch.dtype) -> Tensor:
+        """(H, seq_len), those of the longest sequence, cut: K[h, l] = 2 Re(C A^l B), all three of discrete time.
 
         In terms of the parameter C, its transform at w = exp(-i t) is exp(i t/2) C (i sin(t/2) - M cos(t/2))^-1 B, with
         M and B of `_discretized`. Without P it is a sum of poles; each vector of P is then added by the
@@ -125,7 +117,7 @@ class S4(SequenceMixer):
             gain = turn.real / (1 + turn.real * sums[:, -1, -1])
             sums = sums[:, :-1, :-1] - gain[:, None, None] * sums[:, :-1, -1:] * sums[:, -1:, :-1]
         kernels: Tensor = torch.fft.irfft(turn * sums[:, 0, 0], n=self.ctx.max_len)
-        return kernels
+        return kernels[:, :seq_len]
 
     def init_state(self, batch_size: int) -> S4State:
         """Zeros, and C from the parameter by one linear system for each channel."""

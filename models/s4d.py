@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lra_bench.core.mixer import MixerConfig, SequenceMixer
+from lra_bench.core.mixer import MixerConfig
 from lra_bench.core.settings import require
 from lra_bench.core.specs import MixerContext, OptimHint
-from lra_bench.nn.ops.fft_conv import channel_conv
+from lra_bench.nn.convolution import ChannelConvolution
 from lra_bench.nn.ops.hippo import legs_spectrum
 from lra_bench.nn.ops.precision import at_least_float32
 from lra_bench.nn.ops.vandermonde import exponential_sums
@@ -50,7 +50,7 @@ class S4DConfig(MixerConfig):
         require(self.lr_scale >= 0, "model.lr_scale", "at least 0", self.lr_scale)
 
 
-class S4D(SequenceMixer):
+class S4D(ChannelConvolution):
     """One diagonal state space model for each channel, run as a convolution.
 
         h' = A h + B u,    y = 2 Re(C h) + D u,    A = -exp(log_A_real) + i A_imag
@@ -68,7 +68,6 @@ class S4D(SequenceMixer):
 
     Config = S4DConfig
     cfg: S4DConfig
-    mixes_channels = False
 
     def __init__(self, cfg: S4DConfig, ctx: MixerContext) -> None:
         super().__init__(cfg, ctx)
@@ -83,13 +82,6 @@ class S4D(SequenceMixer):
             self.B = nn.Parameter(torch.tensor([1.0, 0.0]).repeat(H, pairs, 1))
         self.C = nn.Parameter(torch.randn(H, pairs, 2) / math.sqrt(2))
         self.D = nn.Parameter(torch.randn(H))
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, L, H) -> (B, L, H), computed in float32 or better, returned in the dtype of `x`."""
-        with torch.autocast(x.device.type, enabled=False):
-            u = at_least_float32(x)
-            kernels = self.kernels(u.shape[1], u.dtype)
-            return (channel_conv(u, kernels) + u * self.D.to(u.dtype)).to(x.dtype)
 
     def kernels(self, seq_len: int, dtype: torch.dtype) -> Tensor:
         """(H, seq_len): K[h, l] = 2 Re sum_n C_n B_n A_n^l, with A and B discretised."""

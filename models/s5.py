@@ -12,7 +12,7 @@ from lra_bench.core.settings import require
 from lra_bench.core.specs import MixerContext, OptimHint
 from lra_bench.nn.ops.hippo import legs_spectrum
 from lra_bench.nn.ops.precision import at_least_float32
-from lra_bench.nn.ops.scan import diagonal_scan
+from lra_bench.nn.ops.state_space import route, state_space, state_space_step
 
 MAX_REAL_PART = -1e-4
 """Of the eigenvalues, where they are clipped."""
@@ -102,8 +102,12 @@ class S5(SequenceMixer):
         with torch.autocast(x.device.type, enabled=False):
             u = at_least_float32(x)
             decay, B = self._discretized(u.dtype)
-            states = diagonal_scan(decay, _complex_product(u, B))
-            return self._outputs(states, u).to(x.dtype)
+            y = state_space(decay, B, self._read_out(u.dtype), u)
+            return (y + self._passed(u)).to(x.dtype)
+
+    def backend(self, device: torch.device, batch_size: int, seq_len: int) -> str:
+        """Whether the states of every step are made, or those at the start of each block of time."""
+        return f"scan {route(self.ctx.d_model, self.cfg.stored_states, self.ctx.d_out, seq_len)}"
 
     def init_state(self, batch_size: int) -> Tensor:
         """(batch_size, P) complex zeros."""
@@ -115,8 +119,8 @@ class S5(SequenceMixer):
         with torch.autocast(x_t.device.type, enabled=False):
             u = at_least_float32(x_t)
             decay, B = self._discretized(u.dtype)
-            state = decay * state + _complex_product(u, B)
-            return self._outputs(state, u).to(x_t.dtype), state
+            y, state = state_space_step(decay, B, self._read_out(u.dtype), u, state)
+            return (y + self._passed(u)).to(x_t.dtype), state
 
     def _discretized(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """The discrete Lambda, (P,), and the discrete B, (P, d_model), complex (paper, section 3.2)."""
@@ -132,13 +136,15 @@ class S5(SequenceMixer):
             decay, scale = (1 + z / 2) / (1 - z / 2), dt / (1 - z / 2)
         return decay, scale[:, None] * torch.view_as_complex(self.B.to(dtype))
 
-    def _outputs(self, states: Tensor, u: Tensor) -> Tensor:
-        """2 Re(C x) + D u: (..., P) complex and (..., d_model) -> (..., d_out), by one real product."""
-        factor = 2.0 if self.cfg.conj_sym else 1.0
-        C = self.C.to(u.dtype) * self.C.new_tensor([factor, -factor])
+    def _read_out(self, dtype: torch.dtype) -> Tensor:
+        """C, (d_out, P) complex; twice it where each state stands for a conjugate pair."""
+        C = torch.view_as_complex(self.C.to(dtype))
+        return 2 * C if self.cfg.conj_sym else C
+
+    def _passed(self, u: Tensor) -> Tensor:
+        """D u, (..., d_model) -> (..., d_out)."""
         D = self.D.to(u.dtype)
-        y = torch.view_as_real(states).flatten(-2) @ C.flatten(1).T
-        return y + (u * D if D.dim() == 1 else u @ D.T)
+        return u * D if D.dim() == 1 else u @ D.T
 
     def state_size(self, seq_len: int) -> int:
         """P complex numbers."""
@@ -148,12 +154,6 @@ class S5(SequenceMixer):
         """Eigenvalues, time steps and B move slowly and undecayed, the authors' "standard" groups."""
         hint = OptimHint(lr_scale=self.cfg.lr_scale, weight_decay=0.0)
         return dict.fromkeys(["Lambda_re", "Lambda_im", "log_step", "B"], hint)
-
-
-def _complex_product(u: Tensor, B: Tensor) -> Tensor:
-    """B u: (..., d_model) real and (P, d_model) complex -> (..., P) complex, by one real product."""
-    pairs = u @ torch.view_as_real(B).transpose(1, 2).flatten(0, 1).T
-    return torch.view_as_complex(pairs.view(*u.shape[:-1], len(B), 2))
 
 
 def _block_diagonal_hippo(cfg: S5Config) -> tuple[Tensor, Tensor]:

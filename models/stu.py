@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from lra_bench.core.mixer import MixerConfig, SequenceMixer
 from lra_bench.core.settings import require
 from lra_bench.core.specs import MixerContext, OptimHint
+from lra_bench.nn.ops import recurrence, spectral_conv
 from lra_bench.nn.ops.precision import at_least_float32
 from lra_bench.nn.ops.recurrence import autoregression, two_step_sum
 from lra_bench.nn.ops.spectral import Hankel, spectral_filters
-from lra_bench.nn.ops.spectral_conv import bank_conv, bank_spectrum
+from lra_bench.nn.ops.spectral_conv import BandedSpectrum, bank_conv, bank_spectrum, prepared
 
 DELAY = 2
 """Steps by which the spectral part lags behind the input."""
@@ -82,6 +83,7 @@ class STU(SequenceMixer):
     cfg: STUConfig
     bank: Tensor
     spectrum: Tensor
+    mixing: Tensor | None
 
     def __init__(self, cfg: STUConfig, ctx: MixerContext) -> None:
         super().__init__(cfg, ctx)
@@ -90,7 +92,9 @@ class STU(SequenceMixer):
         bank = torch.from_numpy(_filter_bank(cfg, ctx.max_len))
         dtype = torch.get_default_dtype()
         self.register_buffer("bank", bank.to(dtype), persistent=False)
-        self.register_buffer("spectrum", bank_spectrum(bank).to(dtype), persistent=False)
+        spectrum, mixing, self.ranks = prepared(bank_spectrum(bank), ctx.d_model, ctx.d_out, dtype)
+        self.register_buffer("spectrum", spectrum, persistent=False)
+        self.register_buffer("mixing", mixing, persistent=False)
         spectral = (cfg.num_filters, ctx.d_model, ctx.d_out)
         self.M_plus = nn.Parameter(torch.zeros(spectral))
         if cfg.alternating:
@@ -119,11 +123,12 @@ class STU(SequenceMixer):
             delta = bank_conv(u, self._spectrum_for(u), self._bank_weights().to(u.dtype))
             return self._add_past_outputs(delta).to(x.dtype)
 
-    def _spectrum_for(self, u: Tensor) -> Tensor:
+    def _spectrum_for(self, u: Tensor) -> Tensor | BandedSpectrum:
         """Transform of the first L rows of the bank; for the longest sequence it is at hand."""
         seq_len = u.shape[1]
         if seq_len == self.ctx.max_len:
-            return self.spectrum.to(u.dtype)
+            mixing = None if self.mixing is None else self.mixing.to(u.dtype)
+            return BandedSpectrum(self.spectrum.to(u.dtype), mixing, self.ranks)
         return bank_spectrum(self.bank[:seq_len].to(u.dtype))
 
     def _bank_weights(self) -> Tensor:
@@ -141,6 +146,15 @@ class STU(SequenceMixer):
         if self.cfg.output == "learned":
             return autoregression(self.M_output.to(delta.dtype), delta)
         return delta
+
+    def backend(self, device: torch.device, batch_size: int, seq_len: int) -> str:
+        """Order of the product of spectra, and how a learned recurrence is run."""
+        D, Do = self.ctx.d_model, self.ctx.d_out
+        filters = max(self.ranks) if seq_len == self.ctx.max_len else self.bank.shape[1]
+        ways = [f"spectral convolution: {spectral_conv.route(batch_size, seq_len, D, Do, filters, device)}"]
+        if self.cfg.output == "learned":
+            ways.append(f"recurrence: {recurrence.route(batch_size, seq_len, Do, self.cfg.output_taps, device)}")
+        return "; ".join(ways)
 
     def state_size(self, seq_len: int) -> int:
         """All past inputs, which the filters reach, and the past outputs that are added."""

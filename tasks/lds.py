@@ -26,6 +26,8 @@ from lra_bench.tasks.linear_systems import (
 
 STREAMS = {"system": 0, "train": 1, "val": 2, "test": 3}
 """Second word of the seed of every random stream; the first is the data seed, the third an example's index."""
+BLOCK_NUMBERS = 2**18
+"""Inputs, states and outputs of a block of examples: 2 MB of float64."""
 
 
 @dataclass(frozen=True)
@@ -158,13 +160,19 @@ class LDS(SequenceDataModule):
         u, _, y = self._simulated(split, indices)
         return u, self._targets(y)
 
+    @property
+    def block(self) -> int:
+        """Training examples that are best simulated together: many, but few enough to stay in the processor's cache."""
+        cfg = self.cfg
+        return max(1, min(64, BLOCK_NUMBERS // (cfg.seq_len * (cfg.d_in + cfg.d_state + cfg.d_out))))
+
     def _simulated(
         self, split: Split, indices: Sequence[int]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """What a model reads, what drives the system (the same, delayed), and what the system puts out."""
         generators = [self._rng(split, index) for index in indices]
         u = np.stack([rng.standard_normal((self.cfg.seq_len, self.cfg.d_in)) for rng in generators])
-        driving = np.pad(u, ((0, 0), (self.cfg.delay, 0), (0, 0)))[:, : u.shape[1]]
+        driving = np.pad(u, ((0, 0), (self.cfg.delay, 0), (0, 0)))[:, : u.shape[1]] if self.cfg.delay else u
         noise = None
         if self.system.noisy:
             process, observation = zip(
@@ -190,11 +198,12 @@ class LDS(SequenceDataModule):
 
 
 class LDSSource(Source):
-    """One split. The training split is made on demand; the others are made once and kept."""
+    """One split. The training split is made on demand, some steps ahead; the others are made once and kept."""
 
     def __init__(self, task: LDS, split: Split) -> None:
         self.task = task
         self.split = split
+        self.block = task.block
         self.size = {"train": None, "val": task.cfg.val_size, "test": task.cfg.test_size}[split]
 
     @cached_property
@@ -205,7 +214,13 @@ class LDSSource(Source):
     def __getitems__(self, indices: list[int]) -> Batch:
         if self.size is None:
             return self._make(indices)
-        return Batch(self._kept.x[indices], self._kept.y[indices])
+        return self._kept.select(indices)
+
+    def batches(self, requests: Sequence[list[int]]) -> list[Batch]:
+        """Several training batches from one simulation."""
+        made = self.__getitems__([index for request in requests for index in request])
+        ends = np.cumsum([len(request) for request in requests]).tolist()
+        return [made.select(slice(end - len(request), end)) for request, end in zip(requests, ends, strict=True)]
 
     def _make(self, indices: Sequence[int]) -> Batch:
         u, y = self.task.examples(self.split, indices)

@@ -15,7 +15,14 @@ from lra_bench.core.errors import LraBenchError
 from lra_bench.core.settings import TaskConfig, require
 from lra_bench.core.specs import InputKind, OutputKind, TaskSpec
 from lra_bench.data.datamodule import Source, Split
-from lra_bench.data.documents import PAD, Documents, known_characters, read_characters, save_texts
+from lra_bench.data.documents import (
+    PAD,
+    Documents,
+    DocumentsOnDevice,
+    known_characters,
+    read_characters,
+    save_texts,
+)
 from lra_bench.data.manifest import Description
 from lra_bench.data.prepared import Order, PreparedTask, Splits, fetched
 from lra_bench.data.splits import Indices, without_content_of
@@ -200,12 +207,19 @@ class PairSource(Source):
         rows: pairs of this split.
     """
 
-    def __init__(self, documents: Documents, pairs: NDArray[np.int32], labels: NDArray[Any], rows: Indices) -> None:
+    def __init__(
+        self,
+        documents: Documents | DocumentsOnDevice,
+        pairs: NDArray[np.int32],
+        labels: NDArray[Any],
+        rows: Indices,
+    ) -> None:
         self.documents = documents
         self.pairs = pairs
         self.labels = labels
         self.rows = rows
         self.size = len(rows)
+        self.stored_bytes, self.device = len(documents.values), documents.device
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         rows = self.rows[np.asarray(indices)]
@@ -213,6 +227,10 @@ class PairSource(Source):
         x, mask = self.documents.gather(first)
         x2, mask2 = self.documents.gather(second)
         return Batch(x, torch.from_numpy(self.labels[rows].astype(np.int64)), mask, None, x2, mask2)
+
+    def on(self, device: torch.device) -> Source:
+        """The same pairs, their documents kept on a device."""
+        return PairSource(self.documents.on(device), self.pairs, self.labels, self.rows)
 
 
 def _content(pairs: Pairs) -> NDArray[np.uint64]:

@@ -11,7 +11,13 @@ from lra_bench.core.settings import BackboneConfig
 from lra_bench.core.specs import InputKind, OutputKind, TaskSpec
 from lra_bench.nn.backbone import Backbone
 from lra_bench.nn.layers import pool
-from lra_bench.training.objectives import make_objective
+from lra_bench.training.objectives import (
+    SequenceRegression,
+    StepClassification,
+    make_objective,
+    masked_cross_entropy,
+    masked_mse,
+)
 
 SPEC = TaskSpec(
     name="fake", version=1, input=InputKind.TOKENS, output=OutputKind.CLASSIFY, seq_len=9, input_size=11,
@@ -217,3 +223,22 @@ def test_documents_of_a_pair_of_different_lengths_are_encoded_as_one_batch(norm)
     expected = net.head(torch.cat([first, second, first - second, first * second], dim=-1))
     found = net(Batch(x * mask, torch.zeros(3, dtype=torch.int64), mask, None, x2, None))
     assert torch.allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_losses_that_select_nothing_are_those_that_do(seed):
+    draw = torch.Generator().manual_seed(seed)
+    output = torch.randn(3, 7, 5, generator=draw, dtype=torch.float64, requires_grad=True)
+    mask = torch.rand(3, 7, generator=draw) < 0.4
+    labels, target = torch.randint(5, (3, 7), generator=draw), torch.randn(3, 7, 5, generator=draw, dtype=torch.float64)
+    for objective, y, masked in (
+        (StepClassification(5), labels, masked_cross_entropy),
+        (SequenceRegression(), target, masked_mse),
+    ):
+        expected = objective.loss(output, Batch(output, y, y_mask=mask))
+        found = masked(output, y, mask)
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+        gradients = [torch.autograd.grad(loss, output)[0] for loss in (found, expected)]
+        torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-15)
+    assert masked_mse(output, target, mask & False).isnan()
+    assert masked_cross_entropy(output, labels, mask & False).isnan()

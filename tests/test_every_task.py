@@ -4,6 +4,7 @@ import dataclasses
 import re
 import socket
 import typing
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,19 @@ def test_batches_are_as_the_spec_promises(task):
                     assert mask.any(dim=1).all()
                     assert (x[~mask] == spec.pad_id).all()
                     assert (mask.int().diff(dim=1) <= 0).all()
+
+
+@each
+def test_a_device_that_keeps_the_data_gives_the_same_batches(task, case):
+    kept = task_of(case, "train.data_on_device=true", "train.global_batch_size=3", "train.eval_batch_size=3")
+    read = task_of(case, "train.data_on_device=false", "train.global_batch_size=3", "train.eval_batch_size=3")
+    assert kept.source("test").stored_bytes > 0
+    pairs = [(task.eval_loader("test"), task.train_loader(1)) for task in (kept, read)]
+    for ours, theirs in zip(*pairs, strict=True):
+        for found, expected in zip(islice(ours, 4), islice(theirs, 4), strict=True):
+            for part, same in zip(found, expected, strict=True):
+                assert (part is None) == (same is None)
+                assert part is None or (part.dtype == same.dtype and torch.equal(part, same))
 
 
 @each

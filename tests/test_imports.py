@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import TINY
+
 ROOT = Path(__file__).parent.parent
 OURS = "lra_bench"
 FRAMEWORK = {
@@ -119,3 +121,11 @@ def test_every_package_is_declared():
     mapped = {f"{OURS}.{name}" for name in ("models", "tasks", "configs", "sweeps")}
     found = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / OURS).rglob("__init__.py")}
     assert declared == found | mapped
+
+
+def test_training_loads_only_what_it_uses(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "task=lds", "model=stu", *TINY, "train.threads=1"]
+    code = f"from lra_bench.cli.main import main\ntry: main({words!r})\nexcept SystemExit as end: assert not end.code"
+    unused = {"pandas", "wandb", "datasets", "sklearn", "pyarrow", "ray", "submitit", "jinja2", "torchvision"}
+    assert loaded_by(code, unused) == set()

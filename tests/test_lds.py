@@ -1,3 +1,5 @@
+from itertools import islice
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,8 @@ from lra_bench.core.settings import TrainConfig
 from lra_bench.tasks.lds import LDS, LDSConfig
 from lra_bench.tasks.linear_systems import (
     COMPLEX_SPECTRA,
+    diagonal_scan,
+    draw_eigenvalues,
     draw_noise,
     draw_system,
     kalman_one_step,
@@ -178,3 +182,46 @@ def test_presets_give_finite_data(name):
     batch = task.source("test").__getitems__([0, 1, 2])
     assert torch.isfinite(batch.y).all()
     assert batch.y.std() > 0
+
+
+def scan_by_definition(eigenvalues, drive):
+    """As it was first written, all sequences at once: the same products and sums, so the same bits."""
+    x = np.array(drive, dtype=np.result_type(eigenvalues, drive))
+    power, shift = eigenvalues, 1
+    while shift < x.shape[1]:
+        x[:, shift:] += power * x[:, :-shift]
+        power, shift = power * power, 2 * shift
+    return x
+
+
+@pytest.mark.parametrize("spectrum", ["real_uniform", "complex_disc"])
+@pytest.mark.parametrize(("states", "length"), [(4, 1), (4, 37), (6, 512), (80, 33)])
+def test_the_scan_has_kept_its_bits(spectrum, states, length):
+    rng = np.random.default_rng(3)
+    eigenvalues = draw_eigenvalues(rng, states, spectrum, 0.99)
+    drive = rng.standard_normal((5, length, states)).astype(eigenvalues.dtype)
+    assert np.array_equal(diagonal_scan(eigenvalues, drive), scan_by_definition(eigenvalues, drive))
+
+
+@pytest.mark.parametrize("fields", [{}, {"process_noise": 0.3, "delay": 3, "precondition": 2}, {"normalize": True}])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_blocks_of_steps_are_single_examples_to_the_bit(fields, workers):
+    cfg = LDSConfig(name="lds", seq_len=40, val_size=6, test_size=5, **fields)
+    task = LDS(cfg, 0, "clean", TrainConfig(global_batch_size=3, workers=workers), seed=0)
+    source = task.source("train")
+    assert source.block > 2 * 3
+    batches = list(islice(task.train_loader(start=5), 2 * source.block // 3))
+    for step, batch in enumerate(batches, start=5):
+        singles = [source[3 * step + place] for place in range(3)]
+        assert torch.equal(batch.x, torch.cat([single.x for single in singles]))
+        assert torch.equal(batch.y, torch.cat([single.y for single in singles]))
+
+
+def test_an_evaluation_set_is_simulated_once(monkeypatch):
+    task = make()
+    simulated = []
+    original = LDS.examples
+    monkeypatch.setattr(LDS, "examples", lambda self, *which: simulated.append(which) or original(self, *which))
+    loader = task.eval_loader("val")
+    assert [len(batch.y) for batch in loader] == [len(batch.y) for batch in loader]
+    assert len(simulated) == 1

@@ -19,6 +19,7 @@ from lra_bench.trials.cell_queue import CellQueue
 from lra_bench.trials.frozen import prepare, use_less_memory
 from lra_bench.trials.plan import Cell, cell_of, plan
 from lra_bench.trials.policy import FAILURES, Policy
+from lra_bench.trials.programs import Programs
 from lra_bench.trials.runner import run_cells
 from lra_bench.trials.slot_pool import SlotPool
 from lra_bench.trials.slots import Slot, make_slots, parse_devices
@@ -114,14 +115,14 @@ def cells_of_two_models() -> list[Cell]:
 
 def test_one_cell_of_each_model_goes_before_the_others(folder):
     cells = cells_of_two_models()
-    queue = CellQueue(cells, hold=True)
-    assert [queue.take(), queue.take(), queue.take()] == [cells[0], cells[3], None]
+    queue = CellQueue(cells, True, Programs())
+    assert [queue.take() for _ in range(3)] == [(cells[0],), (cells[3],), ()]
     queue.judge(cells[3], Status.DIVERGED)
-    assert [queue.take(), queue.take(), queue.take()] == [cells[4], cells[5], None]
+    assert [queue.take() for _ in range(3)] == [(cells[4],), (cells[5],), ()]
     cells[0].folder.mkdir(parents=True)
     (cells[0].folder / "history.jsonl").write_text('{"step":3,"val":{"nmse":1.0}}\n')
     queue.look_for_proof()
-    assert [queue.take(), queue.take(), bool(queue)] == [cells[1], cells[2], False]
+    assert [queue.take(), queue.take(), bool(queue)] == [(cells[1],), (cells[2],), False]
     queue.judge(cells[0], Status.ERROR)
     assert not queue.held
 
@@ -129,24 +130,25 @@ def test_one_cell_of_each_model_goes_before_the_others(folder):
 @pytest.mark.parametrize("hold", [True, False])
 def test_a_model_that_fails_at_once_is_held_back(hold):
     cells = cells_of_two_models()
-    queue = CellQueue(cells, hold)
+    queue = CellQueue(cells, hold, Programs())
     queue.take()
     queue.take()
     queue.judge(cells[0], Status.ERROR)
     queue.judge(cells[3], Status.OK)
     assert queue.held == ({cells[0].folder: cells[1:3]} if hold else {})
-    assert [queue.take() for _ in range(3)] == ([cells[4], cells[5], None] if hold else [cells[1], cells[4], cells[5]])
+    expected = (cells[4:5], cells[5:6], []) if hold else (cells[1:2], cells[4:5], cells[5:6])
+    assert [list(queue.take()) for _ in range(3)] == list(expected)
 
 
 def test_a_cell_that_says_nothing_lets_another_be_tried():
     cells = cells_of_two_models()[:3]
-    queue = CellQueue(cells, hold=True)
-    assert queue.take() is cells[0]
+    queue = CellQueue(cells, True, Programs())
+    assert queue.take() == (cells[0],)
     queue.release(cells[0])
-    assert queue.take() is cells[1]
+    assert queue.take() == (cells[1],)
     queue.put_back(cells[0])
     queue.put_back(cells[1])
-    assert queue.take() is cells[0]
+    assert queue.take() == (cells[0],)
 
 
 def test_a_gpu_that_keeps_failing_is_taken_out_but_never_the_last(caplog):

@@ -185,7 +185,7 @@ def angles(count: int) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("chunk", [1, 100, 10**6])
 def test_conjugate_poles(chunk, monkeypatch):
-    monkeypatch.setitem(cauchy.CHUNK_ELEMENTS, "cpu", chunk)
+    monkeypatch.setitem(cauchy.BLOCK_ELEMENTS, "cpu", chunk)
     weights, mu, (cos, sin) = normal(2, 3, 5, dtype=torch.complex128), poles(2, 5), angles(17)
     expected = torch.zeros(2, 3, 17, dtype=torch.complex128)
     for n in range(5):
@@ -197,7 +197,7 @@ def test_conjugate_poles(chunk, monkeypatch):
 def test_conjugate_poles_in_chunks_have_the_same_gradients(monkeypatch):
     gradients = []
     for chunk in (10**6, 40):
-        monkeypatch.setitem(cauchy.CHUNK_ELEMENTS, "cpu", chunk)
+        monkeypatch.setitem(cauchy.BLOCK_ELEMENTS, "cpu", chunk)
         weights, mu = normal(2, 3, 5, dtype=torch.complex128).requires_grad_(), poles(2, 5).requires_grad_()
         conjugate_poles(weights, mu, *angles(17)).abs().square().sum().backward()
         gradients.append((weights.grad, mu.grad))
@@ -221,5 +221,5 @@ def test_the_kernel_keeps_little_for_the_backward_pass():
         return tensor
 
     with saved_tensors_hooks(remember, lambda tensor: tensor):
-        layer.kernels(torch.float32)
+        layer.kernels(L, torch.float32)
     assert sum(kept.values()) < H * N * L / 4

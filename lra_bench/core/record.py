@@ -82,7 +82,7 @@ class Budget(_Part):
 
     steps: int = Field(description="optimizer steps")
     examples: int | None = Field(description="training examples seen, each as often as it was; null where not known")
-    seconds: FiniteFloat = Field(description="of training")
+    seconds: FiniteFloat = Field(description="of training; of a program that trained several trials, the trial's share")
     examples_per_second: Number = Field(description="training examples by seconds; null before the first step")
     peak_memory_mb: Number = Field(description="of the device, or of the process on a CPU, in units of 1e6 bytes")
 
@@ -132,6 +132,17 @@ class Environment(_Part):
     threads: int | None = Field(description="CPU threads of torch, null where not known")
 
 
+class Engine(_Part):
+    """What trained the trial. Of several in one program, each has its share of the time and the peak of all memory."""
+
+    name: Literal["alone", "stacked"] = Field(default="alone", description="a program of its own, or one with others")
+    members: int = Field(default=1, description="trials that were in the program when it began")
+
+
+ALONE = Engine()
+"""What a record that names no engine was trained by, as all those that are older than engines."""
+
+
 class Tracking(_Part):
     """Where else the trial was logged."""
 
@@ -171,6 +182,11 @@ class RunRecord(_Part):
     test: Mapping[str, Number] = Field(default_factory=dict, description="test metrics: {metric: value}")
     curve: list[CurvePoint] = Field(default_factory=list, description="the learning curve, its training points thinned")
     environment: Environment = Field(description="code, packages and device")
+    engine: Engine = Field(
+        default=ALONE,
+        exclude_if=lambda engine: engine == ALONE,
+        description="what trained it; left out where it was trained alone",
+    )
     tracking: Tracking | None = Field(default=None, description="where else the trial was logged")
     digest: str | None = Field(
         default=None,

@@ -19,6 +19,7 @@ NOT_RESULT_RELEVANT = (
     "train.accumulate",
     "train.threads",
     "train.workers",
+    "train.data_on_device",
     "train.time_limit",
 )
 """Dotted keys and sections that change where and how fast a trial runs, but not which trial it is."""
@@ -141,6 +142,8 @@ class TrainConfig:
         compile: use torch.compile on the network.
         threads: CPU threads; null leaves torch's default.
         workers: processes that prepare batches; 0 prepares them in the training process.
+        data_on_device: keep the examples of prepared tasks on the device; auto does so on a GPU where they take at most a
+            quarter of its free memory. The order of examples is the same.
         time_limit: seconds of training over all interruptions, after which the trial ends as `timeout`.
         chance_steps: end the trial as `chance` if it has learnt nothing by this step; null looks at the end only.
         diverge_factor: a loss beyond this multiple of the first one ends the trial as `diverged`.
@@ -159,6 +162,7 @@ class TrainConfig:
     compile: bool = False
     threads: int | None = None
     workers: int = 0
+    data_on_device: Literal["auto", True, False] = "auto"
     time_limit: float | None = None
     chance_steps: int | None = None
     diverge_factor: float = 1e6

@@ -7,9 +7,9 @@ Free of Lightning, whose import takes seconds, so that commands that only ask ab
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from itertools import count
+from itertools import chain, count, islice
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -21,14 +21,25 @@ from lra_bench.core.batch import Batch
 from lra_bench.core.errors import LraBenchError
 from lra_bench.core.settings import TaskConfig, TrainConfig
 from lra_bench.core.specs import TaskSpec
+from lra_bench.data.residence import CPU, belongs_on
 
 Split = Literal["train", "val", "test"]
 
 
 class Source(Dataset[Batch], ABC):
-    """Random access to the examples of one split, a batch at a time. `size` is None for an endless stream."""
+    """Random access to the examples of one split, a batch at a time.
+
+    Attributes:
+        size: examples; None for an endless stream.
+        block: training examples that are best made together, for several steps ahead.
+        stored_bytes: of the arrays that `on` puts on a device; 0 where there is nothing to put there.
+        device: that keeps them.
+    """
 
     size: int | None
+    block: int = 1
+    stored_bytes: int = 0
+    device: torch.device = CPU
 
     @abstractmethod
     def __getitems__(self, indices: list[int]) -> Batch:
@@ -36,6 +47,14 @@ class Source(Dataset[Batch], ABC):
 
     def __getitem__(self, index: int) -> Batch:
         return self.__getitems__([index])
+
+    def batches(self, requests: Sequence[list[int]]) -> list[Batch]:
+        """Several batches, each as `__getitems__` gives it."""
+        return [self.__getitems__(request) for request in requests]
+
+    def on(self, device: torch.device) -> "Source":
+        """The same examples in the same batches, gathered on a device from arrays that are kept there."""
+        return self
 
 
 class SequenceDataModule(ABC):
@@ -110,31 +129,43 @@ class SequenceDataModule(ABC):
         """What a model reads, from what a source gives: sources may keep numbers as narrow as they are stored."""
         return batch
 
+    def placed(self, split: Split, device: torch.device) -> Source:
+        """The examples of a split, on the device if `train.data_on_device` says so."""
+        source = self.source(split)
+        return source.on(device) if belongs_on(device, source.stored_bytes, self.train.data_on_device) else source
+
     def size(self, split: Split) -> int:
         """Examples of a validation or test split, as they are; the spec says how many the full set has."""
         size = self.source(split).size
         assert size is not None, "only training streams are endless"
         return size
 
-    def train_loader(self, start: int = 0, rank: int = 0, ranks: int = 1) -> DataLoader[Batch]:
-        """Endless batches from a step on; each of several processes has its share of every batch."""
-        source = self.source("train")
-        return ResumableLoader(
-            source,
-            batch_sampler=StepSampler(source.size, self.train.global_batch_size, self.seed, start, rank, ranks),
-            collate_fn=_as_it_is,
-            generator=torch.Generator(),
-            num_workers=self.train.workers,
-            persistent_workers=self.train.workers > 0,
-        )
+    def train_loader(self, start: int = 0, rank: int = 0, ranks: int = 1, device: torch.device = CPU) -> "StepLoader":
+        """Endless batches from a step on; each of several processes has its share of every batch.
 
-    def eval_loader(self, split: Split, rank: int = 0, ranks: int = 1) -> DataLoader[Batch]:
+        Args:
+            start: first step.
+            rank: which process this is.
+            ranks: how many there are.
+            device: may keep the examples, see `train.data_on_device`. Other batches come from the CPU.
+        """
+        source = self.placed("train", device)
+        sampler = StepSampler(source.size, self.train.global_batch_size, self.seed, start, rank, ranks)
+        return StepLoader(source, sampler, self.train.workers if source.device == CPU else 0)
+
+    def eval_loader(self, split: Split, rank: int = 0, ranks: int = 1, device: torch.device = CPU) -> DataLoader[Batch]:
         """Every example of a split once, in order; each of several processes has its share, none is repeated.
+
+        Args:
+            split: validation or test.
+            rank: which process this is.
+            ranks: how many there are.
+            device: as for `train_loader`.
 
         Raises:
             LraBenchError: fewer examples than processes.
         """
-        source, size = self.source(split), self.size(split)
+        source, size = self.placed(split, device), self.size(split)
         if size < ranks:
             raise LraBenchError(f"the {split} split has {size} examples, too few for {ranks} processes")
         first, end = size * rank // ranks, size * (rank + 1) // ranks
@@ -167,6 +198,7 @@ class StepSampler(Sampler[list[int]]):
         self.seed = seed
         self.start = start
         self._share = range(batch_size * rank // ranks, batch_size * (rank + 1) // ranks)
+        self.share = len(self._share)
         self._pass = -1
         self._order = np.empty(0, dtype=np.int64)
 
@@ -190,15 +222,52 @@ class StepSampler(Sampler[list[int]]):
         return found
 
 
-class ResumableLoader(DataLoader[Batch]):
-    """A loader whose sampler already starts at the right step; the two methods tell Lightning so."""
+class StepLoader(Iterable[Batch]):
+    """Endless batches of the steps that a sampler names, made some steps ahead where the source gains by it.
 
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: the step is the state."""
-        return {}
+    Args:
+        source: of the examples.
+        sampler: of the examples of every step.
+        workers: processes that make batches; 0 makes them in this one.
+    """
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
+    def __init__(self, source: Source, sampler: StepSampler, workers: int) -> None:
+        self.source = source
+        self.sampler = sampler
+        self.workers = workers
+
+    def __iter__(self) -> Iterator[Batch]:
+        blocks = self._fetched() if self.workers else map(self.source.batches, self._requests())
+        return chain.from_iterable(blocks)
+
+    def _requests(self) -> Iterator[list[list[int]]]:
+        """Examples of the steps of each block."""
+        steps = max(1, self.source.block // self.sampler.share)
+        requests = iter(self.sampler)
+        while True:
+            yield list(islice(requests, steps))
+
+    def _fetched(self) -> Iterable[list[Batch]]:
+        return DataLoader(
+            _Blocks(self.source),
+            batch_sampler=self._requests(),
+            collate_fn=_as_it_is,
+            generator=torch.Generator(),
+            num_workers=self.workers,
+        )
+
+
+class _Blocks(Dataset[list[Batch]]):
+    """The batches of several steps as one item of a loader with workers."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+
+    def __getitems__(self, requests: Sequence[list[int]]) -> list[Batch]:
+        return self.source.batches(requests)
+
+    def __getitem__(self, request: list[int]) -> list[Batch]:
+        return self.__getitems__([request])
 
 
 def _as_it_is(batch: Any) -> Any:

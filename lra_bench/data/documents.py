@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lra_bench.data.residence import CPU, sent
 from lra_bench.data.store import PreparedSet, save_array
 
 PAD, UNKNOWN, END = 0, 1, 2
@@ -44,6 +45,7 @@ class Documents:
     shift: int
     cut: int = LEVELS
     end: int | None = None
+    device = CPU
 
     @classmethod
     def of_bytes(cls, data: PreparedSet, name: str, limit: int) -> "Documents":
@@ -56,13 +58,21 @@ class Documents:
         offsets = np.array(data.array(f"{name}_offsets"))
         return cls(data.array(name), offsets, limit, SPECIALS, cut, END)
 
-    def gather(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Ids (B, L), uint8 or int16, padded on the right with 0, and the mask (B, L); L is the longest row's."""
+    def on(self, device: torch.device) -> "DocumentsOnDevice":
+        """The same rows, gathered on a device."""
+        return DocumentsOnDevice(self, device)
+
+    def spans(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Of each row: where it begins, how many of its numbers fit, and its length with its end."""
         starts = self.offsets[rows]
         counts = np.minimum(self.offsets[rows + 1] - starts, self._room)
-        lengths = counts + (self.end is not None)
+        return starts, counts, counts + (self.end is not None)
+
+    def gather(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Ids (B, L), uint8 or int16, padded on the right with 0, and the mask (B, L); L is the longest row's."""
+        starts, counts, lengths = self.spans(rows)
         steps = np.arange(int(lengths.max()), dtype=np.int32)
-        ids = np.zeros((len(rows), len(steps)), dtype=self._dtype)
+        ids = np.zeros((len(rows), len(steps)), dtype=self.dtype)
         for row, start, count in zip(ids, starts.tolist(), counts.tolist(), strict=True):
             row[:count] = self.values[start : start + count]
         self._number(ids)
@@ -88,7 +98,7 @@ class Documents:
         return self.limit - (self.end is not None)
 
     @property
-    def _dtype(self) -> type[np.uint8] | type[np.int16]:
+    def dtype(self) -> type[np.uint8] | type[np.int16]:
         """The smallest type that holds all ids and that torch computes with."""
         return np.uint8 if self.cut + self.shift <= LEVELS else np.int16
 
@@ -101,6 +111,37 @@ class Documents:
         stored += self.shift
         stored *= known
         stored += ~known  # UNKNOWN is 1
+
+
+class DocumentsOnDevice:
+    """The rows of some documents, kept on a device and gathered there; how long they are is known to the CPU.
+
+    Args:
+        documents: on the CPU.
+        device: where they go.
+    """
+
+    def __init__(self, documents: Documents, device: torch.device) -> None:
+        self.documents = documents
+        self.device = device
+        self.values = torch.from_numpy(np.array(documents.values)).to(device)
+
+    def on(self, device: torch.device) -> "DocumentsOnDevice":
+        """The same rows on another device."""
+        return self.documents.on(device)
+
+    def gather(self, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """What `Documents.gather` gives, on the device."""
+        documents, device = self.documents, self.values.device
+        spans = np.stack(documents.spans(rows))
+        starts, counts, lengths = sent(torch.from_numpy(spans), device).unsqueeze(-1)
+        steps = torch.arange(int(spans[2].max()), device=device)
+        dtype = torch.from_numpy(np.empty(0, dtype=documents.dtype)).dtype
+        stored = self.values[(starts + steps).clamp_(max=len(self.values) - 1)].to(dtype)
+        ids = torch.where(stored < documents.cut, stored + documents.shift, UNKNOWN) * (steps < counts)
+        if documents.end is not None:
+            ids.scatter_(1, counts, documents.end)
+        return ids, steps < lengths
 
 
 def save_rows(folder: Path, name: str, rows: Sequence[bytes]) -> None:

@@ -13,6 +13,7 @@ from lra_bench.core.batch import Batch
 from lra_bench.core.specs import InputKind
 from lra_bench.data.datamodule import Source, Split
 from lra_bench.data.prepared import PreparedTask
+from lra_bench.data.residence import sent
 from lra_bench.data.splits import Indices
 
 LEVELS = 256
@@ -26,11 +27,30 @@ class PictureSource(Source):
         self.labels = labels
         self.rows = rows
         self.size = len(rows)
+        self.stored_bytes = self.size * int(np.prod(pixels.shape[1:]))
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         rows = self.rows[np.asarray(indices)]
         pixels = torch.from_numpy(self.pixels.take(rows, axis=0))
         return Batch(pixels, torch.from_numpy(self.labels[rows].astype(np.int64)))
+
+    def on(self, device: torch.device) -> Source:
+        """The same pictures, kept on a device."""
+        return PicturesOnDevice(self, device)
+
+
+class PicturesOnDevice(Source):
+    """A split of pictures that is kept on a device."""
+
+    def __init__(self, source: PictureSource, device: torch.device) -> None:
+        self.size = source.size
+        self.device = device
+        self.pixels = torch.from_numpy(source.pixels.take(source.rows, axis=0)).to(device)
+        self.labels = torch.from_numpy(source.labels[source.rows].astype(np.int64)).to(device)
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        at = sent(torch.tensor(indices), self.device)
+        return Batch(self.pixels.index_select(0, at), self.labels.index_select(0, at))
 
 
 class PictureTask(PreparedTask):

@@ -19,7 +19,7 @@ from lra_bench.core.settings import TaskConfig, require
 from lra_bench.core.specs import InputKind
 from lra_bench.data import floors
 from lra_bench.data.datamodule import SequenceDataModule, Source, Split
-from lra_bench.data.documents import Documents
+from lra_bench.data.documents import Documents, DocumentsOnDevice
 from lra_bench.data.download import download
 from lra_bench.data.manifest import Description, SetKey
 from lra_bench.data.splits import Indices
@@ -209,15 +209,20 @@ def fetched(order: Order, checksums: Mapping[str, str]) -> Path | None:
 
 
 class DocumentSource(Source):
-    """A split of documents with a class each."""
+    """A split of documents with a class each; labels stay on the CPU."""
 
-    def __init__(self, documents: Documents, labels: NDArray[Any], rows: Indices) -> None:
+    def __init__(self, documents: Documents | DocumentsOnDevice, labels: NDArray[Any], rows: Indices) -> None:
         self.documents = documents
         self.labels = labels
         self.rows = rows
         self.size = len(rows)
+        self.stored_bytes, self.device = len(documents.values), documents.device
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
         rows = self.rows[np.asarray(indices)]
         x, mask = self.documents.gather(rows)
         return Batch(x, torch.from_numpy(self.labels[rows].astype(np.int64)), mask)
+
+    def on(self, device: torch.device) -> Source:
+        """The same documents, kept on a device."""
+        return DocumentSource(self.documents.on(device), self.labels, self.rows)

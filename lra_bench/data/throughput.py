@@ -62,7 +62,7 @@ class ItemByItem(Dataset[tuple[Tensor, ...]]):
                 return pixels, torch.tensor(int(source.labels[row]))
             shift, scale = (torch.from_numpy(values) for values in self.task.scaling)
             return (pixels.reshape(self.length, -1) - shift) / scale, torch.tensor(int(source.labels[row]))
-        if isinstance(source, DocumentSource):
+        if isinstance(source, DocumentSource) and isinstance(source.documents, Documents):
             row = source.rows[index]
             return *self._padded(source.documents, int(row)), torch.tensor(int(source.labels[row]))
         single = self.task.decode(source[index])

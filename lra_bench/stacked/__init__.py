@@ -1,0 +1,1 @@
+"""Many trials that differ only in numbers, trained as one program."""

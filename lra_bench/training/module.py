@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from lra_bench.core.batch import Batch
 from lra_bench.core.settings import OptimConfig
 from lra_bench.nn.backbone import Backbone
+from lra_bench.training.compiling import MaybeCompiled
 from lra_bench.training.objectives import Objective, Scores
 from lra_bench.training.optimizers import ParameterGroup, lr_factor, make_optimizer
 
@@ -26,7 +27,7 @@ class LitSequenceModel(LightningModule):
         max_steps: length of the schedule.
         eval_sizes: examples of the validation ("val") and test ("test") data; every evaluation must see as many.
         accumulate: micro-batches that this process splits its share of a batch into.
-        compile_net: run the network through torch.compile; checkpoints stay those of the plain network.
+        compile_net: run the network through torch.compile, where that works.
     """
 
     def __init__(
@@ -50,27 +51,27 @@ class LitSequenceModel(LightningModule):
         self.accumulate = accumulate
         self.val_scores = objective.scores()
         self.test_scores = objective.scores()
-        if compile_net:
-            self.net.compile()
+        self._compiled = MaybeCompiled(net) if compile_net else None
+
+    @property
+    def not_compiled(self) -> str | None:
+        """Why the network is not compiled though it should have been; None where nothing failed."""
+        return self._compiled.failure if self._compiled else None
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of this process's share of a batch; the mean over the processes is the loss of the whole batch.
 
         Gradients of all micro-batches but the last are summed up here, where Lightning's data-parallel wrapper does not
-        reduce them; it averages the sums when Lightning takes the loss that is returned backwards.
+        reduce them; it averages the sums when the loop takes the loss that is returned backwards.
         """
-        self.zero_grad()
         parts = self._micro_batches(batch)
         *early, (last, weight) = zip(parts, self._weights(parts), strict=True)
         before = [self._backward(micro, its_weight) for micro, its_weight in early]
         return torch.stack([*before, self._loss(last, weight)]).sum() if before else self._loss(last, weight)
 
-    def optimizer_zero_grad(self, *_: Any) -> None:
-        """Nothing: Lightning calls this after the training step, which has summed up gradients by then."""
-
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count one batch into the validation metrics."""
-        self.val_scores.update(self.net(batch), batch)
+        self.val_scores.update(self._run(batch), batch)
 
     def on_validation_epoch_end(self) -> None:
         """Publish the validation metrics."""
@@ -78,7 +79,7 @@ class LitSequenceModel(LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Count one batch into the test metrics."""
-        self.test_scores.update(self.net(batch), batch)
+        self.test_scores.update(self._run(batch), batch)
 
     def on_test_epoch_end(self) -> None:
         """Publish the test metrics."""
@@ -89,6 +90,10 @@ class LitSequenceModel(LightningModule):
         optimizer = make_optimizer(self.groups, self.optim)
         schedule = LambdaLR(optimizer, lr_factor(self.optim, self.max_steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _run(self, batch: Batch) -> Tensor:
+        output: Tensor = (self._compiled or self.net)(batch)
+        return output
 
     def _micro_batches(self, batch: Batch) -> list[Batch]:
         if self.accumulate == 1:
@@ -110,7 +115,7 @@ class LitSequenceModel(LightningModule):
         return ranks * counts.to(self.dtype) / total
 
     def _loss(self, part: Batch, weight: Tensor | None) -> Tensor:
-        loss = self.objective.loss(self.net(part), part)
+        loss = self.objective.loss(self._run(part), part)
         return loss if weight is None else torch.where(weight > 0, loss, 0) * weight
 
     def _backward(self, part: Batch, weight: Tensor | None) -> Tensor:

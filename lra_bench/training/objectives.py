@@ -13,6 +13,10 @@ from lra_bench.core.batch import Batch
 from lra_bench.core.specs import OutputKind, TaskSpec
 
 
+LEFT_OUT = -100
+"""Label of steps that do not count."""
+
+
 class Objective(ABC):
     """Loss and metrics of an output kind.
 
@@ -65,6 +69,12 @@ class Classification(Objective):
 class StepClassification(Classification):
     """Cross-entropy and accuracy over the steps that count."""
 
+    def loss(self, output: Tensor, batch: Batch) -> Tensor:
+        """Mean cross-entropy over the steps that count; a GPU is not waited for to find them."""
+        if batch.y_mask is None or output.device.type == "cpu":
+            return super().loss(output, batch)
+        return masked_cross_entropy(output, batch.y, batch.y_mask)
+
     def pairs(self, output: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits (N, n_classes) and labels (N,) of the N steps that count."""
         return counted(output, batch.y_mask), counted(batch.y, batch.y_mask)
@@ -74,7 +84,9 @@ class SequenceRegression(Objective):
     """Mean squared error, plain and divided by the variance of the targets."""
 
     def loss(self, output: Tensor, batch: Batch) -> Tensor:
-        """Mean squared error over the steps that count and all channels."""
+        """Mean squared error over the steps that count and all channels; a GPU is not waited for to find them."""
+        if batch.y_mask is not None and output.device.type != "cpu":
+            return masked_mse(output, batch.y, batch.y_mask)
         prediction, target = self.pairs(output, batch)
         return F.mse_loss(prediction, target)
 
@@ -135,6 +147,30 @@ class Scores(nn.Module):
 def counted(values: Tensor, y_mask: Tensor | None) -> Tensor:
     """(B, L, ...) -> (N, ...): the values at the steps where a target counts."""
     return values.flatten(0, 1) if y_mask is None else values[y_mask]
+
+
+def masked_cross_entropy(logits: Tensor, labels: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the steps that count, in float32 or better, by a label that is left out instead of a selection.
+
+    Args:
+        logits: (B, L, n_classes).
+        labels: (B, L) int64.
+        mask: (B, L) bool.
+    """
+    precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return F.cross_entropy(precise.flatten(0, 1), labels.masked_fill(~mask, LEFT_OUT).flatten(), ignore_index=LEFT_OUT)
+
+
+def masked_mse(output: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the steps that count and all channels, by zeros instead of a selection.
+
+    Args:
+        output: (B, L, C).
+        target: (B, L, C).
+        mask: (B, L) bool.
+    """
+    error = torch.where(mask.unsqueeze(-1), output.to(target.dtype) - target, 0)
+    return error.square().sum() / (mask.sum() * target.shape[-1])
 
 
 def make_objective(spec: TaskSpec) -> Objective:

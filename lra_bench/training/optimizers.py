@@ -85,12 +85,13 @@ def _group_name(hint: OptimHint, cfg: OptimConfig) -> str:
 
 
 def make_optimizer(groups: list[ParameterGroup], cfg: OptimConfig) -> Optimizer:
-    """The configured optimizer over the groups."""
+    """The configured optimizer over the groups; one pass over the memory of each parameter where torch can do that."""
+    fused = all(p.is_floating_point() for group in groups for p in group.parameters.values())
     arguments = [{"params": list(g.parameters.values()), "lr": g.lr, "weight_decay": g.weight_decay} for g in groups]
     if cfg.name == "sgd":
-        return torch.optim.SGD(arguments, lr=cfg.lr, momentum=cfg.beta1)
+        return torch.optim.SGD(arguments, lr=cfg.lr, momentum=cfg.beta1, fused=fused)
     kind = torch.optim.AdamW if cfg.name == "adamw" else torch.optim.Adam
-    return kind(arguments, lr=cfg.lr, betas=(cfg.beta1, cfg.beta2))
+    return kind(arguments, lr=cfg.lr, betas=(cfg.beta1, cfg.beta2), fused=fused)
 
 
 def lr_factor(cfg: OptimConfig, max_steps: int) -> Callable[[int], float]:

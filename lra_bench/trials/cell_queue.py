@@ -1,4 +1,4 @@
-"""Which cell is started next: one of each model first, the others when that one has proven itself."""
+"""Which cells are started next: some of each model first, the others when one of those has proven itself."""
 
 import heapq
 from collections.abc import Iterable
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lra_bench.core.record import Status
 from lra_bench.trials.plan import Cell
+from lra_bench.trials.programs import Programs
 
 Key = tuple[str, str]
 
@@ -17,20 +18,31 @@ class Group:
 
     Attributes:
         waiting: heap of (place in the sweep, cell).
-        tried: the cell that goes before the others, while it runs.
+        tried: the cell that goes before the others, and those that share its program, while they run.
         proven: a cell has got as far as a validation, or has ended in something other than an error.
         failed: the cell whose error holds the others back.
     """
 
     waiting: list[tuple[int, Cell]] = field(default_factory=list)
-    tried: Path | None = None
+    tried: set[Path] = field(default_factory=set)
     proven: bool = False
     failed: Cell | None = None
 
     @property
     def ready(self) -> bool:
         """Whether a cell may be started."""
-        return bool(self.waiting) and self.failed is None and (self.proven or self.tried is None)
+        return bool(self.waiting) and self.failed is None and (self.proven or not self.tried)
+
+    def pop(self, programs: Programs) -> tuple[Cell, ...]:
+        """Take out the first cell that waits, and those that share its program."""
+        place, first = heapq.heappop(self.waiting)
+        number = programs.number(first)
+        if number is None:
+            return (first,)
+        together = [(place, first), *(entry for entry in self.waiting if programs.number(entry[1]) == number)]
+        self.waiting = [entry for entry in self.waiting if programs.number(entry[1]) != number]
+        heapq.heapify(self.waiting)
+        return tuple(cell for _, cell in sorted(together))
 
 
 class CellQueue:
@@ -39,10 +51,12 @@ class CellQueue:
     Args:
         cells: in the order in which they are started, but for the first one of each model, which goes before.
         hold: keep the cells of a model back when its first one ends in an error.
+        programs: which of them start together.
     """
 
-    def __init__(self, cells: Iterable[Cell], hold: bool) -> None:
+    def __init__(self, cells: Iterable[Cell], hold: bool, programs: Programs) -> None:
         self._hold = hold
+        self._programs = programs
         self._groups: dict[Key, Group] = {}
         self._places: dict[Path, int] = {}
         for place, cell in enumerate(cells):
@@ -61,16 +75,16 @@ class CellQueue:
             if group.failed is not None and group.waiting
         }
 
-    def take(self) -> Cell | None:
-        """The next cell to start, None if there is none for now."""
+    def take(self) -> tuple[Cell, ...]:
+        """The next cells to start, in one program where they are several; none if there are none for now."""
         ready = [group for group in self._groups.values() if group.ready]
         if not ready:
-            return None
+            return ()
         group = min(ready, key=lambda group: (group.proven, group.waiting[0][0]))
-        _, cell = heapq.heappop(group.waiting)
+        cells = group.pop(self._programs)
         if not group.proven:
-            group.tried = cell.folder
-        return cell
+            group.tried = {cell.folder for cell in cells}
+        return cells
 
     def put_back(self, cell: Cell) -> None:
         """A cell is to be started, for the first time or again."""
@@ -79,23 +93,21 @@ class CellQueue:
 
     def release(self, cell: Cell) -> None:
         """A cell has ended and says nothing about its model."""
-        group = self._group(cell)
-        if group.tried == cell.folder:
-            group.tried = None
+        self._group(cell).tried.discard(cell.folder)
 
     def judge(self, cell: Cell, status: Status) -> None:
         """A cell has ended so."""
         group = self._group(cell)
         if status is not Status.ERROR:
             group.proven = True
-        elif self._hold and group.tried == cell.folder and not group.proven:
+        elif self._hold and group.tried == {cell.folder} and not group.proven:
             group.failed = cell
         self.release(cell)
 
     def look_for_proof(self) -> None:
-        """See whether a cell that goes before the others has had its first validation."""
+        """See whether one that goes before the others has had its first validation."""
         for group in self._groups.values():
-            if group.tried is not None and not group.proven and _was_validated(group.tried):
+            if not group.proven and any(map(_was_validated, group.tried)):
                 group.proven = True
 
     def _group(self, cell: Cell) -> Group:

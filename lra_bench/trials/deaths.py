@@ -7,10 +7,14 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lra_bench.core.record import Status
 from lra_bench.trials.state import log_file
 from lra_bench.trials.worker import PREEMPTED
+
+if TYPE_CHECKING:
+    from lra_bench.trials.supervision import Job
 
 LOST = 255
 """Exit code of a process whose server was killed, as `multiprocessing` reports it."""
@@ -31,6 +35,21 @@ class Death:
     status: Status
     message: str
     from_outside: bool = False
+
+
+def cause(job: "Job", stall_limit: float, kernel_kills: "KernelKills") -> Death:
+    """Why a job ended that left a cell without a record.
+
+    Args:
+        job: that is over, and was not asked to stop.
+        stall_limit: of its signs of life, in seconds.
+        kernel_kills: since before its end.
+    """
+    folder = job.cells[0].folder
+    if job.stalled:
+        return stalled(folder, stall_limit)
+    out_of_memory = -signal.SIGKILL in job.exits.values() and kernel_kills.explain_a_death()
+    return explain(folder, job.exits, out_of_memory)
 
 
 def stalled(folder: Path, limit: float) -> Death:

@@ -5,9 +5,8 @@ are measured on a shortened trial in processes of its own, as many at once as th
 side by side slow each other down.
 """
 
-import heapq
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -20,7 +19,7 @@ from lra_bench.core.settings import TrackingConfig, TrainConfig
 from lra_bench.environment import package_versions
 from lra_bench.trials.plan import Cell, cell_of
 from lra_bench.trials.probe import Probe, run_copies
-from lra_bench.trials.slots import Slot
+from lra_bench.trials.slots import Slot, makespan
 
 LOOK = 4
 """Steps of a first look, which says how many a probe takes."""
@@ -122,14 +121,6 @@ def trial_seconds(probe: Probe, train: TrainConfig) -> float:
 def validations(train: TrainConfig) -> int:
     """How often a trial is validated."""
     return train.max_steps // min(train.val_every, train.max_steps)
-
-
-def makespan(durations: Iterable[float], slots: int) -> float:
-    """Seconds until all is done, each trial in turn taking the slot that is free first."""
-    free = [0.0] * slots
-    for duration in durations:
-        heapq.heapreplace(free, free[0] + duration)
-    return max(free)
 
 
 def summary(found: Sequence[Estimate], slots: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from lra_bench.core.errors import LraBenchError
 from lra_bench.core.record import Status
 from lra_bench.trials.plan import Cell
-from lra_bench.trials.state import Progress, progress
+from lra_bench.trials.state import Progress, last_program, progress
 
 UNREADABLE = "unreadable"
 STATUSES = (
@@ -25,6 +25,7 @@ TAIL = 4096
 """Bytes from the end of a history that hold its last line."""
 STATUS = re.compile(rb'^  "status": "(\w+)"', re.MULTILINE)
 SECONDS = re.compile(rb'^  "budget": \{[^}]*?"seconds": ([^,}\s]+)', re.MULTILINE)
+MEMBERS = re.compile(rb'^  "engine": \{[^}]*?"members": (\d+)', re.MULTILINE)
 """What is needed of a record as `RunRecord.write` lays it out, at a twentieth of the time of reading it whole."""
 
 
@@ -36,7 +37,8 @@ class CellState:
         cell: the cell.
         status: one of `STATUSES`.
         step: of its last log line, for a trial that runs or was interrupted.
-        seconds: that the trial took, from its first step to its record, where it is over.
+        seconds: that the trial took, from its first step to its record, where it is over; of a program that trained
+            several, its share.
         problem: why its record cannot be read, in one line.
     """
 
@@ -96,6 +98,12 @@ def seconds_left(states: Iterable[CellState]) -> float | None:
     return left
 
 
+def at_once(states: Iterable[CellState]) -> int:
+    """How many processes the running trials have: those of one program have one between them."""
+    running = [state.cell.folder for state in states if state.status == Progress.RUNNING]
+    return len({last_program(folder) or folder for folder in running})
+
+
 def _kinds(cell: Cell) -> tuple[tuple[str, ...], ...]:
     """From what is most alike to what is least."""
     task, model = cell.config.task.name, cell.config.model.name
@@ -106,21 +114,23 @@ def _recorded(cell: Cell, written: float) -> CellState:
     """The state that a record, written at a time in seconds, gives to its cell."""
     path = cell.folder / "record.json"
     try:
-        status, training = _outcome(path.read_bytes())
+        status, training, members = _outcome(path.read_bytes())
     except OSError as error:
         return CellState(cell, UNREADABLE, problem=f"{path}: {error.strerror}")
     except (ValueError, KeyError, TypeError) as error:
         return CellState(cell, UNREADABLE, problem=f"{path}: {type(error).__name__}: {' '.join(str(error).split())}")
-    return CellState(cell, status, seconds=training + _after_training(cell, written) if training else None)
+    seconds = training + _after_training(cell, written) / members if training else None
+    return CellState(cell, status, seconds=seconds)
 
 
-def _outcome(content: bytes) -> tuple[Status, float]:
-    """Status and seconds of training of a record."""
-    status, seconds = STATUS.search(content), SECONDS.search(content)
+def _outcome(content: bytes) -> tuple[Status, float, int]:
+    """Status, seconds of training, and members of the program, of a record."""
+    status, seconds, members = STATUS.search(content), SECONDS.search(content), MEMBERS.search(content)
     if status and seconds and content.startswith(b"{\n") and content.endswith(b"\n}\n"):
-        return Status(status[1].decode()), float(seconds[1])
+        return Status(status[1].decode()), float(seconds[1]), int(members[1]) if members else 1
     record = json.loads(content)
-    return Status(record["status"]), float(record["budget"]["seconds"])
+    members_of = record.get("engine", {}).get("members", 1)
+    return Status(record["status"]), float(record["budget"]["seconds"]), int(members_of)
 
 
 def _after_training(cell: Cell, written: float) -> float:

@@ -1,7 +1,6 @@
 """A shortened trial with a stopwatch: how long a step, a validation and an evaluated example take."""
 
 import json
-import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +23,7 @@ from lra_bench.trials.plan import Cell, freeze
 from lra_bench.trials.policy import Policy
 from lra_bench.trials.slots import Slot
 from lra_bench.trials.state import finished_record, log_file
-from lra_bench.trials.supervision import Trial
+from lra_bench.trials.supervision import Job
 
 READING = "stopwatch.json"
 POLL = 0.25
@@ -255,40 +254,41 @@ def _run_side_by_side(copies: Sequence[Cell], slots: Sequence[Slot], watch: Stop
     launcher = LocalLauncher(copies, observers=(watch,))
     kernel_kills = KernelKills()
     began: dict[Path, float] = {}
-    running: list[Trial] = []
+    running: list[Job] = []
     probes: list[Probe] = []
     try:
         for copy, slot in zip(copies, slots, strict=True):
             began[copy.folder] = time.perf_counter()
-            running.append(Trial(copy, slot, launcher.start(copy, slot), POLICY.stall_limit))
+            running.append(Job([copy], slot, launcher.start([copy], slot), POLICY.stall_limit))
         while running:
-            connection.wait([sentinel for trial in running for sentinel in trial.sentinels], timeout=POLL)
+            connection.wait([sentinel for job in running for sentinel in job.sentinels], timeout=POLL)
             kernel_kills.look()
-            for trial in running:
-                trial.watch()
-                if trial.over:
-                    seconds = time.perf_counter() - began[trial.cell.folder]
-                    probes.append(_probe_of(trial, seconds, kernel_kills))
-            running = [trial for trial in running if not trial.over]
+            for job in running:
+                job.watch()
+                if job.over:
+                    seconds = time.perf_counter() - began[job.cells[0].folder]
+                    probes.append(_probe_of(job, seconds, kernel_kills))
+            running = [job for job in running if not job.over]
     finally:
-        for trial in running:
-            trial.kill()
-            while not trial.over:
-                connection.wait(trial.sentinels, timeout=POLL)
-                trial.watch()
+        for job in running:
+            job.kill()
+            while not job.over:
+                connection.wait(job.sentinels, timeout=POLL)
+                job.watch()
         launcher.close()
     return probes
 
 
-def _probe_of(trial: Trial, seconds: float, kernel_kills: KernelKills) -> Probe:
-    record = finished_record(trial.cell.folder)
+def _probe_of(job: Job, seconds: float, kernel_kills: KernelKills) -> Probe:
+    folder = job.cells[0].folder
+    record = finished_record(folder)
     if record is None:
-        raise LraBenchError(_why_it_died(trial, kernel_kills))
+        raise LraBenchError(_why_it_died(job, kernel_kills))
     if record.status not in (Status.OK, Status.CHANCE):
         raise LraBenchError(f"{record.status}: {record.message}")
     assert record.environment.threads is not None
     return Probe(
-        Reading.read(trial.cell.folder / READING),
+        Reading.read(folder / READING),
         seconds,
         record.budget.peak_memory_mb,
         record.environment.device,
@@ -296,12 +296,10 @@ def _probe_of(trial: Trial, seconds: float, kernel_kills: KernelKills) -> Probe:
     )
 
 
-def _why_it_died(trial: Trial, kernel_kills: KernelKills) -> str:
+def _why_it_died(job: Job, kernel_kills: KernelKills) -> str:
     """With the last line of a log that will be gone."""
-    folder = trial.cell.folder
-    if trial.stalled:
-        return deaths.stalled(folder, POLICY.stall_limit).message
-    out_of_memory = -signal.SIGKILL in trial.exits.values() and kernel_kills.explain_a_death()
-    death = deaths.explain(folder, trial.exits, out_of_memory)
-    lines = log_file(folder, 0).read_text(encoding="utf-8", errors="replace").splitlines()
+    death = deaths.cause(job, POLICY.stall_limit, kernel_kills)
+    if job.stalled:
+        return death.message
+    lines = log_file(job.cells[0].folder, 0).read_text(encoding="utf-8", errors="replace").splitlines()
     return f"{death.status}: {death.message}; last line: {lines[-1] if lines else 'none'}"

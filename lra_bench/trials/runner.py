@@ -4,31 +4,30 @@ import logging
 import signal
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from pathlib import Path
-
-from filelock import FileLock
 
 from lra_bench.core.errors import ConfigError
 from lra_bench.core.record import RunRecord, Status
 from lra_bench.trials import deaths, worker
 from lra_bench.trials.cell_queue import CellQueue
 from lra_bench.trials.deaths import Death, KernelKills
-from lra_bench.trials.frozen import prepare, use_less_memory
+from lra_bench.trials.frozen import prepare
 from lra_bench.trials.launchers.local import LocalLauncher
 from lra_bench.trials.plan import Cell
 from lra_bench.trials.policy import FAILURES, Policy
+from lra_bench.trials.programs import Programs, startable
+from lra_bench.trials.retries import Retries
 from lra_bench.trials.signals import StopSignals
 from lra_bench.trials.slot_pool import SlotPool
 from lra_bench.trials.slots import Slot
-from lra_bench.trials.state import Progress, StopRequest, finished_record, progress, set_aside, take_responsibility
-from lra_bench.trials.supervision import Trial
+from lra_bench.trials.state import Progress, Responsibilities, StopRequest, finished_record, progress
+from lra_bench.trials.supervision import Job
 
 POLL = 0.25
-"""Seconds between looks at running trials."""
+"""Seconds between looks at running jobs."""
 POLL_ELSEWHERE = 1.0
 """Seconds between looks at trials that other runners hold."""
 
@@ -56,6 +55,7 @@ def run_cells(
     on_done: Callable[[Cell], None],
     policy: Policy = Policy(),  # noqa: B008 (frozen)
     on_terminal: bool = False,
+    programs: Sequence[Sequence[Cell]] = (),
 ) -> Leftovers:
     """Run every cell that has no final record, on all slots at once.
 
@@ -63,11 +63,12 @@ def run_cells(
     same call goes on with both.
 
     Args:
-        cells: of the sweep; those already done are passed over.
+        cells: of the sweep, in the order in which they are started; those already done are passed over.
         slots: how many run at a time, and where.
         on_done: called with each cell that is over, also with those that were before.
         policy: what to do about failures.
         on_terminal: trials show their progress where this process prints.
+        programs: cells that are trained together, as far as they can start at the same step.
 
     Raises:
         KeyboardInterrupt: SIGINT, SIGTERM, SIGUSR1 or a request to stop the study, which its argument names; running
@@ -80,7 +81,7 @@ def run_cells(
             todo.append(cell)
         else:
             on_done(cell)
-    return _Runner(todo, slots, on_done, policy, on_terminal).run() if todo else Leftovers()
+    return _Runner(todo, slots, on_done, policy, on_terminal, Programs(programs)).run() if todo else Leftovers()
 
 
 class _Runner:
@@ -93,20 +94,20 @@ class _Runner:
         on_done: Callable[[Cell], None],
         policy: Policy,
         on_terminal: bool,
+        programs: Programs,
     ) -> None:
         self._on_done = on_done
         self._policy = policy
-        self._queue = CellQueue(cells, hold=policy.on_error == "hold")
+        self._queue = CellQueue(cells, policy.on_error == "hold", programs)
+        self._retries = Retries(policy, self._queue, programs)
         self._slots = SlotPool(slots, policy.quarantine)
         self._launcher = LocalLauncher(cells, on_terminal)
         self._stop_requests = [StopRequest(study) for study in {cell.folder.parent for cell in cells}]
-        self._running: list[Trial] = []
+        self._running: list[Job] = []
         self._elsewhere: list[Cell] = []
         self._look_elsewhere_at = 0.0
         self._kernel_kills = KernelKills()
-        self._oom_retries: Counter[Path] = Counter()
-        self._restarts: Counter[Path] = Counter()
-        self._responsible: dict[Path, FileLock] = {}
+        self._responsible = Responsibilities()
         self._leftovers = Leftovers()
 
     def run(self) -> Leftovers:
@@ -118,13 +119,12 @@ class _Runner:
                     self._start_some()
                     self._reap()
                     self._look_elsewhere()
-                if signals.received:  # the last trials had it too, and were faster
+                if signals.received:  # the last jobs had it too, and were faster
                     raise KeyboardInterrupt(signals.received)
             finally:
                 self._save_all()
                 self._launcher.close()
-                for responsibility in self._responsible.values():
-                    responsibility.release()
+                self._responsible.release_all()
         self._leftovers.held = self._queue.held
         return self._leftovers
 
@@ -135,11 +135,20 @@ class _Runner:
         return "sweep stop" if any(request.made for request in self._stop_requests) else None
 
     def _start_some(self) -> None:
-        while self._slots and (cell := self._queue.take()):
-            if (frozen := self._prepared(cell)) is not None:
-                slot = self._slots.take()
-                processes = self._launcher.start(frozen, slot)
-                self._running.append(Trial(frozen, slot, processes, self._stall_limit(frozen)))
+        while self._slots and (cells := self._queue.take()):
+            frozen = [each for cell in cells if (each := self._prepared(cell)) is not None]
+            if frozen:
+                self._start(frozen)
+
+    def _start(self, cells: Sequence[Cell]) -> None:
+        """Start those that can start together, and put the others back."""
+        together, others = startable(cells)
+        for cell in others:
+            self._responsible.release(cell.folder)
+            self._queue.put_back(cell)
+        slot = self._slots.take()
+        processes = self._launcher.start(together, slot)
+        self._running.append(Job(together, slot, processes, self._stall_limit(together)))
 
     def _prepared(self, cell: Cell) -> Cell | None:
         """The cell as it is frozen, None where it is not to be started here and now."""
@@ -147,86 +156,85 @@ class _Runner:
             state = progress(cell.folder)
             if state is Progress.DONE:
                 self._done(cell)
-            elif state is Progress.RUNNING:
+            elif state is Progress.RUNNING or not self._responsible.take(cell.folder):
                 self._leave_to_others(cell)
-            elif self._take(cell):
+            else:
                 return prepare(cell)
         except ConfigError as error:
             _write_record(cell, Death(Status.ERROR, f"its config.yaml cannot be used: {error}"))
             self._done(cell)
-            self._let_go(cell)
+            self._responsible.release(cell.folder)
         except OSError as error:
             self._give_up_for_now(cell, error)
-            self._let_go(cell)
+            self._responsible.release(cell.folder)
         return None
 
-    def _stall_limit(self, cell: Cell) -> float:
-        limit = cell.config.train.time_limit
-        return self._policy.stall_limit if limit is None else min(self._policy.stall_limit, limit + 60)
+    def _stall_limit(self, cells: Sequence[Cell]) -> float:
+        limits = [limit + 60 for cell in cells if (limit := cell.config.train.time_limit) is not None]
+        return min([self._policy.stall_limit, *limits])
 
     def _reap(self) -> None:
-        """Wait a moment for trials to end, and see to those that have."""
-        connection.wait([sentinel for trial in self._running for sentinel in trial.sentinels], timeout=POLL)
+        """Wait a moment for jobs to end, and see to those that have."""
+        connection.wait([sentinel for job in self._running for sentinel in job.sentinels], timeout=POLL)
         self._kernel_kills.look()
-        for trial in list(self._running):
-            trial.watch()
-            if trial.over:
-                self._running.remove(trial)
-                try:
-                    failed = self._settle(trial)
-                except OSError as error:
-                    failed = None
-                    self._give_up_for_now(trial.cell, error)
-                self._let_go(trial.cell)
-                self._slots.give_back(trial.slot, failed)
+        for job in list(self._running):
+            job.watch()
+            if job.over:
+                self._running.remove(job)
+                failed = self._settle(job)
+                for cell in job.cells:
+                    self._responsible.release(cell.folder)
+                self._slots.give_back(job.slot, failed)
         self._queue.look_for_proof()
 
-    def _settle(self, trial: Trial) -> bool | None:
-        """Make of a trial's end what it is; says whether it failed, or None where it only stopped."""
-        cell, exits = trial.cell, trial.exits
-        if exits.get(0) == worker.BUSY:
-            self._leave_to_others(cell)
+    def _settle(self, job: Job) -> bool | None:
+        """Make of a job's end what it is; says whether it failed, or None where it only stopped."""
+        if job.exits.get(0) == worker.BUSY:
+            for cell in job.cells:
+                self._leave_to_others(cell)
             return None
+        left = [cell for cell in job.cells if finished_record(cell.folder) is None]
+        stopped = set(job.exits.values()) == {worker.PREEMPTED} and not job.stalled
+        try:
+            for cell in left if stopped else ():
+                self._queue.release(cell)
+            if len(job.cells) > 1:
+                return self._settle_program(job, [] if stopped else left)
+            return None if left and stopped else self._settle_trial(job)
+        except OSError as error:
+            for cell in left or job.cells:
+                self._give_up_for_now(cell, error)
+            return None
+
+    def _settle_program(self, job: Job, left: Sequence[Cell]) -> bool:
+        """See to the cells of a program, of which some are left without a record that should have one."""
+        for cell in job.cells:
+            record = finished_record(cell.folder)
+            if record is not None and record.status in (Status.ERROR, Status.OOM):
+                self._retries.alone(cell, record)
+            elif record is not None:
+                self._done(cell)
+        if left:
+            death = deaths.cause(job, self._stall_limit(job.cells), self._kernel_kills)
+            self._retries.of_program(left, death)
+        return bool(left)
+
+    def _settle_trial(self, job: Job) -> bool:
+        """See to a cell that ran alone."""
+        (cell,) = job.cells
         record = finished_record(cell.folder)
-        if record is None and set(exits.values()) == {worker.PREEMPTED} and not trial.stalled:
-            self._queue.release(cell)
-            return None
-        killed = not {-signal.SIGKILL, deaths.LOST}.isdisjoint(exits.values())
+        killed = not {-signal.SIGKILL, deaths.LOST}.isdisjoint(job.exits.values())
         if record is None or (killed and record.status is Status.ERROR):
-            death = self._death(trial)
-            if death.from_outside and self._restarts[cell.folder] < self._policy.restarts:
-                self._start_again(cell, death, record)
+            death = deaths.cause(job, self._stall_limit(job.cells), self._kernel_kills)
+            if self._retries.after_death(cell, death, record):
                 return True
             record = _write_record(cell, death)
-        if record.status is Status.OOM and self._goes_on_with_less_memory(cell):
+        if record.status is Status.OOM and self._retries.with_less_memory(cell):
             return True
         self._done(cell)
         if record.status is Status.ERROR and self._policy.on_error == "stop":
             self._leftovers.stopped_by = cell
         return record.status in FAILURES
-
-    def _death(self, trial: Trial) -> Death:
-        folder = trial.cell.folder
-        if trial.stalled:
-            return deaths.stalled(folder, self._stall_limit(trial.cell))
-        out_of_memory = -signal.SIGKILL in trial.exits.values() and self._kernel_kills.explain_a_death()
-        return deaths.explain(folder, trial.exits, out_of_memory)
-
-    def _start_again(self, cell: Cell, death: Death, record: RunRecord | None) -> None:
-        self._restarts[cell.folder] += 1
-        log.warning("%s: %s; it goes on from its last checkpoint", cell.folder, death.message)
-        if record is not None:
-            set_aside(cell.folder)
-        self._queue.put_back(cell)
-
-    def _goes_on_with_less_memory(self, cell: Cell) -> bool:
-        if self._oom_retries[cell.folder] >= self._policy.oom_retries or (smaller := use_less_memory(cell)) is None:
-            return False
-        self._oom_retries[cell.folder] += 1
-        accumulate = smaller.config.train.accumulate
-        log.warning("%s: out of memory; it goes on with train.accumulate=%d", cell.folder, accumulate)
-        self._queue.put_back(smaller)
-        return True
 
     def _done(self, cell: Cell) -> None:
         record = finished_record(cell.folder)
@@ -237,20 +245,6 @@ class _Runner:
     def _leave_to_others(self, cell: Cell) -> None:
         self._queue.release(cell)
         self._elsewhere.append(cell)
-
-    def _take(self, cell: Cell) -> bool:
-        """Become responsible for a cell, or leave it to the runner that is."""
-        cell.folder.mkdir(parents=True, exist_ok=True)
-        responsibility = take_responsibility(cell.folder)
-        if responsibility is None:
-            self._leave_to_others(cell)
-            return False
-        self._responsible[cell.folder] = responsibility
-        return True
-
-    def _let_go(self, cell: Cell) -> None:
-        if cell.folder in self._responsible:
-            self._responsible.pop(cell.folder).release()
 
     def _look_elsewhere(self) -> None:
         """Take back cells whose holder has finished or died."""
@@ -276,16 +270,16 @@ class _Runner:
         self._queue.release(cell)
 
     def _save_all(self) -> None:
-        """Ask every running trial to save itself, and wait for it."""
-        for trial in self._running:
+        """Ask every running job to save itself, and wait for it."""
+        for job in self._running:
             if self._asked_to_stop() is None:  # else it has seen that itself, and a second request could cut it short
-                trial.ask_to_stop()
-            trial.end_within(worker.GRACE)
+                job.ask_to_stop()
+            job.end_within(worker.GRACE)
         while self._running:
-            connection.wait([sentinel for trial in self._running for sentinel in trial.sentinels], timeout=POLL)
-            for trial in self._running:
-                trial.watch()
-            self._running = [trial for trial in self._running if not trial.over]
+            connection.wait([sentinel for job in self._running for sentinel in job.sentinels], timeout=POLL)
+            for job in self._running:
+                job.watch()
+            self._running = [job for job in self._running if not job.over]
 
 
 def _write_record(cell: Cell, death: Death) -> RunRecord:

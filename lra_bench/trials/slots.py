@@ -1,8 +1,9 @@
 """Where trials run: GPUs and CPU cores, shared out before anything starts."""
 
+import heapq
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lra_bench.core.errors import ConfigError
@@ -66,6 +67,14 @@ def make_slots(
     groups = [tuple(chosen[start : start + size]) for start in range(0, len(chosen) - size + 1, size)]
     most = len(groups) * trials_per_device
     return [Slot(groups[index % len(groups)]) for index in range(count or most)]
+
+
+def makespan(durations: Iterable[float], slots: int) -> float:
+    """Seconds until all is done, each job in turn taking the slot that is free first."""
+    free = [0.0] * slots
+    for duration in durations:
+        heapq.heapreplace(free, free[0] + duration)
+    return max(free)
 
 
 def parse_devices(words: str, available: int) -> list[int]:

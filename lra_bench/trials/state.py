@@ -1,6 +1,9 @@
 """What the disk says about a trial. There is no other state."""
 
-from collections.abc import Iterator
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -9,6 +12,10 @@ from filelock import FileLock, Timeout
 
 from lra_bench.core.files import write_atomically
 from lra_bench.core.record import RunRecord
+
+IN_PROGRAM = "trained in one program with others, whose log is ../programs/"
+TAIL = 256
+"""Bytes from the end of a log that hold its last line, if it says that."""
 
 
 class Progress(StrEnum):
@@ -59,6 +66,31 @@ def log_file(folder: Path, rank: int) -> Path:
     return folder / ("log.txt" if rank == 0 else f"log.rank-{rank}.txt")
 
 
+def program_log(folder: Path) -> Path:
+    """Where a program of several trials prints, of which `folder` is the first one's."""
+    return folder.parent / "programs" / f"{folder.name}.txt"
+
+
+def note_program(folders: Sequence[Path]) -> None:
+    """Have the log of each of several trials say in whose log the program prints that trains them from now on."""
+    line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {IN_PROGRAM}{program_log(folders[0]).name}\n"
+    for folder in folders:
+        with log_file(folder, 0).open("a", encoding="utf-8") as file:
+            file.write(line)
+
+
+def last_program(folder: Path) -> Path | None:
+    """The log of the program that trains a trial, or was the last to do so; None where it was last trained alone."""
+    try:
+        with log_file(folder, 0).open("rb") as file:
+            file.seek(-min(TAIL, file.seek(0, os.SEEK_END)), os.SEEK_END)
+            line = file.read().decode("utf-8", errors="replace")
+    except OSError:
+        return None
+    found = re.search(rf"{IN_PROGRAM}(\w+)\.txt\n\Z", line)
+    return folder.parent / "programs" / f"{found[1]}.txt" if found else None
+
+
 def set_aside(folder: Path) -> None:
     """Make a trial that is over one to be run again: its record and config keep a name of their own beside the others.
 
@@ -87,6 +119,31 @@ def take_responsibility(folder: Path) -> FileLock | None:
     except Timeout:
         return None
     return lock
+
+
+class Responsibilities:
+    """The trials that a runner is responsible for."""
+
+    def __init__(self) -> None:
+        self._locks: dict[Path, FileLock] = {}
+
+    def take(self, folder: Path) -> bool:
+        """Become responsible for a trial, whose folder is made; says whether no other runner is."""
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = take_responsibility(folder)
+        if lock is not None:
+            self._locks[folder] = lock
+        return lock is not None
+
+    def release(self, folder: Path) -> None:
+        """Be responsible for a trial no more, if it was."""
+        if folder in self._locks:
+            self._locks.pop(folder).release()
+
+    def release_all(self) -> None:
+        """Be responsible for none."""
+        for folder in list(self._locks):
+            self.release(folder)
 
 
 @contextmanager

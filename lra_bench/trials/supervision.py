@@ -1,8 +1,9 @@
-"""A trial that runs: its processes, their sign of life, and their end."""
+"""What runs in a slot: its processes, their sign of life, and their end."""
 
 import os
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -14,36 +15,37 @@ from lra_bench.trials.state import finished_record
 from lra_bench.trials.worker import GRACE, PREEMPTED
 
 SHORT_GRACE = 5.0
-"""Seconds that processes have to end by themselves when their trial has failed."""
+"""Seconds that processes have to end by themselves when their job has failed."""
 
 
 class Pulse:
-    """How long a file has been left untouched, by this machine's clock alone."""
+    """How long all of some files have been left untouched, by this machine's clock alone."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._last = self._stamp()
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+        self._last = self._stamps()
         self._since = time.monotonic()
 
     def silence(self) -> float:
-        """Seconds since the file was last seen to change."""
-        if (stamp := self._stamp()) != self._last:
-            self._last, self._since = stamp, time.monotonic()
+        """Seconds since a file was last seen to change."""
+        if (stamps := self._stamps()) != self._last:
+            self._last, self._since = stamps, time.monotonic()
         return time.monotonic() - self._since
 
-    def _stamp(self) -> int | None:
-        try:
-            return self._path.stat().st_mtime_ns
-        except OSError:
-            return None
+    def _stamps(self) -> list[int]:
+        stamps = []
+        for path in self._paths:
+            with suppress(OSError):
+                stamps.append(path.stat().st_mtime_ns)
+        return stamps
 
 
-class Trial:
-    """The processes of a cell, one per rank. They live and die together.
+class Job:
+    """The processes of a cell, one per rank, which live and die together; or the one process of several cells.
 
     Args:
-        cell: that is run.
-        slot: that it occupies.
+        cells: that are run.
+        slot: that is occupied.
         processes: by rank; each leads a process group.
         stall_limit: seconds without a sign of life after which it is ended.
 
@@ -52,14 +54,14 @@ class Trial:
         exits: rank -> exit code of those that ended by themselves, in the order of their ends.
     """
 
-    def __init__(self, cell: Cell, slot: Slot, processes: list[BaseProcess], stall_limit: float) -> None:
-        self.cell = cell
+    def __init__(self, cells: Sequence[Cell], slot: Slot, processes: list[BaseProcess], stall_limit: float) -> None:
+        self.cells = cells
         self.slot = slot
         self.stalled = False
         self.exits: dict[int, int] = {}
         self._running = dict(enumerate(processes))
         self._stall_limit = stall_limit
-        self._pulse = Pulse(cell.folder / "heartbeat")
+        self._pulse = Pulse([cell.folder / "heartbeat" for cell in cells])
         self._kill_at: float | None = None
         self._killed = False
 
@@ -114,7 +116,7 @@ class Trial:
         """Seconds that the other ranks have left when one has ended so."""
         if exitcode < 0:
             return 0.0
-        record = finished_record(self.cell.folder)
+        record = finished_record(self.cells[0].folder)
         if exitcode == PREEMPTED or (exitcode == 0 and record is not None and record.status not in FAILURES):
             return GRACE
         return SHORT_GRACE

@@ -9,6 +9,7 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
 import gc
 
 import lra_bench.experiment
+import lra_bench.stacked.program
 import lra_bench.trials.worker  # noqa: F401
 from lra_bench import environment
 from lra_bench.core.registry import MODELS, TASKS

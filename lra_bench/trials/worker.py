@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from multiprocessing import connection, parent_process
 from pathlib import Path
@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING
 
 from lra_bench.config.compose import load_frozen
 from lra_bench.core.record import RunRecord, Status
-from lra_bench.trials.state import StopRequest, TrialBusyError, claim, finished_record, log_file
+from lra_bench.trials.state import (
+    StopRequest,
+    TrialBusyError,
+    claim,
+    finished_record,
+    log_file,
+    note_program,
+    program_log,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,11 +83,37 @@ def run_trial(
         return done or experiment.run(load_frozen(folder / "config.yaml"), folder, show_progress, observers, rank)
 
 
-def main(folder: Path, place: Place) -> None:
-    """Entry point of a trial's process: own process group, own log file, its devices and cores alone."""
+def run_program(folders: "Sequence[Path]") -> bool:
+    """Train the trials frozen in several folders together, those that are not over yet.
+
+    Returns:
+        Whether all are over now; the others were interrupted, and can go on from where they are.
+
+    Raises:
+        TrialBusyError: another process is running one of them.
+    """
+    from lra_bench.stacked.program import run_stack
+    from lra_bench.stacked.seats import Member
+
+    with ExitStack() as claims:
+        for folder in folders:
+            claims.enter_context(claim(folder, wait=2.0))
+        note_program(folders)
+        run_stack(
+            [
+                Member(load_frozen(folder / "config.yaml"), folder)
+                for folder in folders
+                if finished_record(folder) is None
+            ]
+        )
+        return all(finished_record(folder) for folder in folders)
+
+
+def main(folders: tuple[Path, ...], place: Place) -> None:
+    """Entry point of a process of a trial, or of several: own process group and log, its devices and cores alone."""
     os.setsid()
     if not place.on_terminal:
-        _log_to(log_file(folder, place.rank))
+        _log_to(program_log(folders[0]) if len(folders) > 1 else log_file(folders[0], place.rank))
     form = "%(message)s" if place.on_terminal else "%(asctime)s %(message)s"
     logging.basicConfig(level=logging.INFO, format=form, stream=sys.stdout)
     if place.visible_devices is not None:
@@ -88,15 +122,15 @@ def main(folder: Path, place: Place) -> None:
         os.sched_setaffinity(0, place.cores)
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, _leave)
-    stop = StopRequest(folder.parent, ignore_old=place.on_terminal)
+    stop = StopRequest(folders[0].parent, ignore_old=place.on_terminal)
     if stop.made:
         sys.exit(PREEMPTED)
     threading.Thread(target=_watch_runner, args=(stop,), daemon=True).start()
     try:
-        record = run_trial(folder, place.on_terminal and sys.stderr.isatty(), place.observers, _rank(place))
+        over = run_program(folders) if len(folders) > 1 else _run_alone(folders[0], place)
     except TrialBusyError:
         sys.exit(BUSY)
-    sys.exit(PREEMPTED if record.status is Status.PREEMPTED else 0)
+    sys.exit(0 if over else PREEMPTED)
 
 
 def watch_for_stop(folder: Path) -> None:
@@ -111,6 +145,11 @@ def watch_for_stop(folder: Path) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
+def _run_alone(folder: Path, place: Place) -> bool:
+    record = run_trial(folder, place.on_terminal and sys.stderr.isatty(), place.observers, _rank(place))
+    return record.status is not Status.PREEMPTED
+
+
 def _rank(place: Place) -> "Rank | None":
     if place.ranks == 1:
         return None
@@ -121,6 +160,7 @@ def _rank(place: Place) -> "Rank | None":
 
 def _log_to(path: Path) -> None:
     """Send everything this process prints, also from native code, to a file."""
+    path.parent.mkdir(exist_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

@@ -3,12 +3,22 @@
 import click
 
 from lra_bench.cli.bench.data import data
+from lra_bench.cli.bench.layer import layer
+from lra_bench.cli.bench.scaling import scaling
+from lra_bench.cli.bench.train import train
 
 
-@click.group()
+@click.group(
+    epilog="""\b
+Examples:
+  lra-bench bench layer stu lru s4d
+  lra-bench bench scaling stu s4d
+  lra-bench bench data text
+"""
+)
 def bench() -> None:
     """Measure speed. Everything in one table is measured in one run, so its ratios mean something."""
 
 
-for command in (data,):
+for command in (layer, scaling, data, train):
     bench.add_command(command)

@@ -19,6 +19,7 @@ from lra_bench.cli.sweep.common import (
     cells_of,
     progress_bar,
 )
+from lra_bench.cli.sweep.vectorize import VECTORIZE, Vectorize, chosen, described
 
 if TYPE_CHECKING:
     from lra_bench.core.record import Status
@@ -42,7 +43,7 @@ class Named(NamedTuple):
     epilog="""\b
 Examples:
   lra-bench sweep run quickstart
-  lra-bench sweep run my_sweep.yaml --slots 4
+  lra-bench sweep run my_sweep.yaml --slots 4 --vectorize off
   lra-bench sweep run my_sweep.yaml --devices 0-7 --per-trial 2
   lra-bench sweep run lds_lr_sensitivity task=lds_noisy study=noisy
   lra-bench sweep run lds_lr_sensitivity --shard 1/2
@@ -56,6 +57,7 @@ Examples:
 @DEVICES
 @click.option("--per-trial", metavar="N", type=click.IntRange(min=1), help="Devices of a trial: train.devices=N.")
 @TRIALS_PER_DEVICE
+@VECTORIZE
 @click.option(
     "--stall-limit",
     metavar="SECONDS",
@@ -99,6 +101,7 @@ def run(
     devices: str | None,
     per_trial: int | None,
     trials_per_device: int | None,
+    vectorize: Vectorize,
     stall_limit: float,
     oom_retries: int,
     on_error: Literal["hold", "carry-on", "stop"],
@@ -117,6 +120,8 @@ def run(
 
     if launcher != "local" and (slots or devices or trials_per_device):
         raise click.UsageError("--slots, --devices and --trials-per-device are for --launcher local")
+    if launcher != "local" and vectorize == "on":
+        raise click.UsageError("--vectorize on is for --launcher local; Slurm and Ray run each cell by itself")
     if dry_run and launcher != "slurm":
         raise click.UsageError("--dry-run is for --launcher slurm; `lra-bench sweep plan` shows the cells")
     options = _launcher_options(launcher, words)
@@ -134,19 +139,26 @@ def run(
     if launcher == "local":
         from lra_bench.trials.runner import run_cells
         from lra_bench.trials.slots import make_slots
+        from lra_bench.trials.state import finished_record
 
         places = make_slots(cells, slots, devices, trials_per_device or 1)
-        _run(cells, f"on {len(places)} slots", lambda on_done: run_cells(cells, places, on_done, policy), named)
+        todo = [cell for cell in cells if finished_record(cell.folder) is None]
+        folders = {cell.folder for cell in todo}
+        grouping = chosen(todo, places, vectorize)
+        order = [*(cell for cell in cells if cell.folder not in folders), *grouping.order]
+        how = [f"on {len(places)} slots", *(described(grouping) if vectorize != "off" else ())]
+        _run(cells, how, lambda on_done: run_cells(order, places, on_done, policy, programs=grouping.programs), named)
     else:
-        _run(cells, f"with {launcher}", lambda on_done: _submit(launcher, cells, options, policy, on_done), named)
+        how = [f"with {launcher}"]
+        _run(cells, how, lambda on_done: _submit(launcher, cells, options, policy, on_done), named)
 
 
-def _run(cells: "list[Cell]", where: str, launch: "Launch", named: Named) -> None:
+def _run(cells: "list[Cell]", how: list[str], launch: "Launch", named: Named) -> None:
     """Run cells, say what came of them, and leave with the exit code that tells.
 
     Args:
         cells: of the sweep.
-        where: they run, in words.
+        how: they run: where, and further lines.
         launch: runs them.
         named: what they are to the commands on sweeps.
     """
@@ -158,8 +170,9 @@ def _run(cells: "list[Cell]", where: str, launch: "Launch", named: Named) -> Non
     for folder in {cell.folder.parent for cell in cells}:
         forget_stop(folder)
     decision = tracking.decide(cells[0].config.tracking.wandb)
-    click.echo(f"{study}: {len(cells)} cells, {done} done, {len(cells) - done} to run {where}")
-    click.echo(f"W&B: {decision.mode} ({decision.reason})")
+    click.echo(f"{study}: {len(cells)} cells, {done} done, {len(cells) - done} to run {how[0]}")
+    for line in (f"W&B: {decision.mode} ({decision.reason})", *how[1:]):
+        click.echo(line)
     try:
         with progress_bar(len(cells)) as count:
 

@@ -132,14 +132,15 @@ def _table(states: "list[CellState]") -> "Table":
 
 def _sentences(states: "list[CellState]") -> list[str]:
     """What the table does not say."""
-    from lra_bench.trials.overview import seconds_left
+    from lra_bench.trials.overview import at_once, seconds_left
     from lra_bench.trials.state import StopRequest
 
     done, running = sum(state.done for state in states), _running(states)
     lines = [f"{done} of {len(states)} cells are done" + (f", {running} running" if running else "")]
-    left = seconds_left(states)
-    if left and running:
-        lines.append(f"about {_span(left / running)} left, {running} at a time")
+    left, processes = seconds_left(states), at_once(states)
+    if left and processes:
+        in_programs = f" in {processes} processes" if processes < running else ""
+        lines.append(f"about {_span(left / processes)} left, {running} at a time{in_programs}")
     elif left:
         lines.append(f"about {_span(left)} of trials left, one at a time")
     problems = [state.problem for state in states if state.problem]
@@ -181,16 +182,16 @@ def _span(seconds: float) -> str:
 
 def _facts(states: "list[CellState]") -> dict[str, Any]:
     """Everything, for programs."""
-    from lra_bench.trials.overview import seconds_left
+    from lra_bench.trials.overview import at_once, seconds_left
     from lra_bench.trials.state import StopRequest
 
-    left, running = seconds_left(states), _running(states)
+    left, processes = seconds_left(states), at_once(states)
     return {
         "studies": sorted({str(state.cell.folder.parent) for state in states}),
         "stop_asked": any(StopRequest(study).made for study in {state.cell.folder.parent for state in states}),
         "counts": dict(Counter(str(state.status) for state in states)),
         "trial_seconds_left": left,
-        "seconds_left": left / running if left is not None and running else None,
+        "seconds_left": left / processes if left is not None and processes else None,
         "cells": [_cell(state) for state in states],
     }
 

@@ -1,13 +1,19 @@
-"""Sums of simple poles on the unit circle, in chunks of frequencies."""
+"""Sums of simple poles on the unit circle, as real products of tables that are made a block at a time.
 
-from functools import partial
+A block is of channels and angles, and small enough to stay in the cache. The backward pass makes it again.
+"""
+
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-CHUNK_ELEMENTS = {"cpu": 2**18, "cuda": 2**24}
-"""Poles times frequencies that are held at once, by kind of device; more are computed in chunks."""
+from lra_bench.nn.ops.eager import apply_eagerly
+from lra_bench.nn.ops.stacking import as_channels, unfolded
+
+BLOCK_ELEMENTS = {"cpu": 2**18, "cuda": 2**24}
+"""Poles times angles in a table, by kind of device."""
 
 
 def conjugate_poles(weights: Tensor, poles: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -17,33 +23,92 @@ def conjugate_poles(weights: Tensor, poles: Tensor, cos: Tensor, sin: Tensor) ->
 
         2 (i sin Re v - cos Re(v conj(mu))) / (cos^2 |mu|^2 - sin^2 - 2 i sin cos Re mu)
 
-    so that the sums are real products. Angles are taken in chunks where there are many, and their fractions computed
-    again in the backward pass (by `torch.utils.checkpoint`, which `torch.func` refuses).
+    so that the sums are real products, with (H, M, F) tables of which one block is held at a time.
 
     Args:
         weights: (H, J, M) complex, v; J sums over the same poles.
         poles: (H, M) complex, mu, with negative real parts.
-        cos: (F,) real, not negative.
-        sin: (F,) real, not negative.
+        cos: (F,) real, not negative; a constant.
+        sin: (F,) real, not negative; a constant.
 
     Returns:
         (H, J, F) complex.
     """
     rows = torch.cat([weights.real, (weights * poles.conj()[:, None]).real], dim=1)
-    chunk = max(1, CHUNK_ELEMENTS.get(weights.device.type, 2**18) // poles.numel())
-    if chunk >= len(cos):
-        return _sums(rows, poles.abs(), poles.real, cos, sin)
-    recomputed = partial(checkpoint, _sums, use_reentrant=False, preserve_rng_state=False)
-    parts = zip(torch.split(cos, chunk), torch.split(sin, chunk), strict=True)
-    return torch.cat([recomputed(rows, poles.abs(), poles.real, c, s) for c, s in parts], dim=-1)
+    square = poles.real.square() + poles.imag.square()
+    sums: Tensor = apply_eagerly(_Fractions, rows, square, 2 * poles.real, cos, sin)
+    return sums
 
 
-def _sums(rows: Tensor, modulus: Tensor, real: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """(H, 2J, M), (H, M), (H, M), (F,), (F,) -> (H, J, F) complex."""
-    radius = modulus[..., None] * cos
-    a = (radius - sin) * (radius + sin)
-    b = real[..., None] * (2 * sin * cos)
-    scale = 1 / (a * a + b * b)
-    sine_real, cosine_real = (rows @ (a * scale)).chunk(2, dim=1)
-    sine_imag, cosine_imag = (rows @ (b * scale)).chunk(2, dim=1)
-    return 2 * torch.complex(-sin * sine_imag - cos * cosine_real, sin * sine_real - cos * cosine_imag)
+class _Fractions(torch.autograd.Function):
+    """2 (i sin p - cos q) / (cos^2 square - sin^2 - i sin cos twice), summed over poles with p and q the halves of rows.
+
+    Its backward pass is of operations that `vmap` and autograd know.
+    """
+
+    @staticmethod
+    def forward(rows: Tensor, square: Tensor, twice: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """(H, 2J, M), (H, M), (H, M), (F,), (F,) -> (H, J, F) complex."""
+        J = rows.shape[1] // 2
+        sums = torch.empty(len(rows), J, len(cos), dtype=rows.dtype.to_complex(), device=rows.device)
+        for h, f in _blocks(square, cos):
+            c, s = 2 * cos[f], 2 * sin[f]
+            real, imag = (rows[h] @ table for table in _tables(square[h], twice[h], cos[f], sin[f]))
+            sums[h, :, f] = torch.complex(
+                -s * imag[:, :J] - c * real[:, J:], s * real[:, :J] - c * imag[:, J:]
+            )
+        return sums
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, dsums: Tensor) -> tuple[Tensor | None, ...]:
+        rows, square, twice, cos, sin = ctx.saved_tensors
+        total: dict[int, tuple[Tensor, ...]] = {}
+        for h, f in _blocks(square, cos):
+            gradients = _block_gradients(rows[h], square[h], twice[h], cos[f], sin[f], dsums[h, :, f])
+            before = total.get(h.start)
+            total[h.start] = gradients if before is None else tuple(map(torch.add, before, gradients))
+        drows, dsquare, dtwice = (torch.cat(parts) for parts in zip(*total.values(), strict=True))
+        return drows, dsquare, dtwice, None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Tensor, int]:
+        folded = as_channels(inputs[:3], in_dims[:3], info.batch_size, (0, 0, 0))
+        return unfolded(_Fractions.apply(*folded, *inputs[3:]), info.batch_size, 0), 0
+
+
+def _tables(square: Tensor, twice: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+    """Real and imaginary part of 1 / (a - i b), (H, M, F), with a = cos^2 square - sin^2 and b = sin cos twice."""
+    a = square[..., None] * (cos * cos) - sin * sin
+    b = twice[..., None] * (sin * cos)
+    scale = torch.addcmul(a * a, b, b).reciprocal()
+    return a * scale, b * scale
+
+
+def _block_gradients(
+    rows: Tensor, square: Tensor, twice: Tensor, cos: Tensor, sin: Tensor, dsums: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of rows, square and twice. With z = 1 / (a - i b) it is dz/da = -z^2 and dz/db = i z^2."""
+    A, B = _tables(square, twice, cos, sin)
+    s, c = 2 * sin * dsums, -2 * cos * dsums
+    dreal, dimag = torch.cat([s.imag, c.real], dim=1), torch.cat([-s.real, c.imag], dim=1)
+    drows = dreal @ A.mT + dimag @ B.mT
+    dA, dB = rows.mT @ dreal, rows.mT @ dimag
+    along, across = torch.addcmul(A * dA, B, dB), torch.addcmul(B * dA, A, dB, value=-1)
+    da = torch.addcmul(B * across, A, along, value=-1)
+    db = torch.addcmul(A * across, B, along)
+    return drows, da @ (cos * cos), -(db @ (sin * cos))
+
+
+def _blocks(square: Tensor, cos: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Slices of channels and of angles, as many angles as go."""
+    (H, M), F = square.shape, len(cos)
+    elements = BLOCK_ELEMENTS.get(square.device.type, BLOCK_ELEMENTS["cpu"])
+    height = max(1, elements // (M * F))
+    width = max(1, elements // (M * height))
+    for h in range(0, H, height):
+        for f in range(0, F, width):
+            yield slice(h, h + height), slice(f, f + width)

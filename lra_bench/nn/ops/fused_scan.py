@@ -1,12 +1,14 @@
 """The selective scan by the CUDA kernel of the package mamba-ssm, where it is installed and proves itself."""
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 from importlib import metadata
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 
+from lra_bench.nn.ops.kernels.proof import prove
 from lra_bench.nn.ops.selective_scan import selective_scan
 
 Kernel = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -17,13 +19,9 @@ TOLERANCE = 1e-3
 @lru_cache(maxsize=8)
 def fused_scan(device: torch.device) -> Kernel | None:
     """The kernel, or None where the device is no GPU, the package is missing, or its numbers are not ours."""
-    if device.type != "cuda":
+    if device.type != "cuda" or find_spec("mamba_ssm") is None:
         return None
-    try:
-        from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
-    except ImportError:
-        return None
-    return proven(lambda x, dt, A, B, C: _call(selective_scan_fn, x, dt, A, B, C), device)
+    return proven(_kernel, device)
 
 
 def kernel_name() -> str:
@@ -33,26 +31,28 @@ def kernel_name() -> str:
 
 def proven(kernel: Kernel, device: torch.device) -> Kernel | None:
     """The kernel if it gives the outputs and gradients of `selective_scan` on random input, else None."""
-    generator = torch.Generator().manual_seed(0)
-
-    def normal(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator).to(device).requires_grad_()
-
-    x, A, B, C = normal(2, 33, 8), normal(8, 4), normal(2, 33, 4), normal(2, 33, 4)
-    dt = normal(2, 33, 8)
-    arguments = x, dt, A, B, C
-    try:
-        found, expected = (_outputs_and_gradients(scan, arguments) for scan in (kernel, selective_scan))
-    except Exception:
-        return None
-    agrees = all(bool((a - b).abs().max() <= TOLERANCE * b.abs().max()) for a, b in zip(found, expected, strict=True))
+    found, expected = (partial(_outputs_and_gradients, scan) for scan in (kernel, selective_scan))
+    agrees = prove("the selective scan", lambda: found, expected, _cases(device), TOLERANCE)
     return kernel if agrees else None
 
 
-def _outputs_and_gradients(scan: Kernel, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def _cases(device: torch.device) -> Iterator[tuple[Tensor, ...]]:
+    generator = torch.Generator().manual_seed(0)
+    shapes = (2, 33, 8), (2, 33, 8), (8, 4), (2, 33, 4), (2, 33, 4)
+    yield tuple(torch.randn(shape, generator=generator).to(device).requires_grad_() for shape in shapes)
+
+
+def _outputs_and_gradients(scan: Kernel, *arguments: Tensor) -> tuple[Tensor, ...]:
     x, dt, A, B, C = arguments
     y = scan(x, dt.exp(), -A.exp(), B, C)
-    return y, *torch.autograd.grad(y.square().sum(), arguments)
+    return y.detach(), *torch.autograd.grad(y.square().sum(), arguments)
+
+
+def _kernel(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    """mamba-ssm's, imported at the first call."""
+    from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
+
+    return _call(selective_scan_fn, x, dt, A, B, C)
 
 
 def _call(function: Callable[..., Tensor], x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 import multiprocessing
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -42,17 +43,13 @@ class LocalLauncher:
         self._observers = observers
         self._rendezvous = TemporaryDirectory(prefix="lra-bench-")
         self._starts = 0
-        self._context: SpawnContext | ForkServerContext
-        if sys.platform == "linux":
-            self._context = multiprocessing.get_context("forkserver")
-            self._context.set_forkserver_preload(["__main__", "lra_bench.trials.warm", *_own_modules(cells)])
-        else:
-            self._context = multiprocessing.get_context("spawn")
+        self._context = _context(cells)
 
-    def start(self, cell: Cell, slot: Slot) -> list[BaseProcess]:
-        """Start a process for each of `train.devices`; they end by themselves."""
+    def start(self, cells: Sequence[Cell], slot: Slot) -> list[BaseProcess]:
+        """Start a process for each of a cell's `train.devices`, or one for several cells; they end by themselves."""
         self._starts += 1
-        count = cell.config.train.devices
+        folders = tuple(cell.folder for cell in cells)
+        count = cells[0].config.train.devices
         rendezvous = Path(self._rendezvous.name) / str(self._starts)
         processes: list[BaseProcess] = []
         try:
@@ -66,7 +63,7 @@ class LocalLauncher:
                     on_terminal=self._on_terminal and rank == 0,
                     observers=self._observers,
                 )
-                processes.append(self._start(cell, place))
+                processes.append(self._start(folders, place))
         except BaseException:
             for process in processes:
                 process.kill()
@@ -77,18 +74,32 @@ class LocalLauncher:
         """Remove what the processes met by; none of them runs any more."""
         self._rendezvous.cleanup()
 
-    def _start(self, cell: Cell, place: worker.Place) -> BaseProcess:
+    def _start(self, folders: tuple[Path, ...], place: worker.Place) -> BaseProcess:
         for pause in PAUSES:
             try:
-                return self._started(cell, place)
+                return self._started(folders, place)
             except (EOFError, ConnectionError):  # somebody has killed the server; a new one comes once it is gone
                 time.sleep(pause)
-        return self._started(cell, place)
+        return self._started(folders, place)
 
-    def _started(self, cell: Cell, place: worker.Place) -> BaseProcess:
-        process = self._context.Process(target=worker.main, args=(cell.folder, place))
+    def _started(self, folders: tuple[Path, ...], place: worker.Place) -> BaseProcess:
+        process = self._context.Process(target=worker.main, args=(folders, place))
         process.start()
         return process
+
+
+def start_server(cells: Iterable[Cell]) -> None:
+    """Let the server of a launcher of these cells begin to import the framework, beside what this process does."""
+    if isinstance(_context(cells), ForkServerContext):
+        forkserver.ensure_running()
+
+
+def _context(cells: Iterable[Cell]) -> SpawnContext | ForkServerContext:
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", "lra_bench.trials.warm", *_own_modules(cells)])
+    return context
 
 
 def _own_modules(cells: Iterable[Cell]) -> list[str]:
