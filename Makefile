@@ -1,11 +1,15 @@
 # Every target makes .venv, or reuses it, and needs nothing but make and Python >= 3.11.
 PYTHON ?= python3
 BIN := .venv/bin
+LRA_BENCH ?= $(BIN)/lra-bench
+GPU_RESULTS ?= runs/bench-gpu
+# Sizes of configs/recipe/image/s4d.yaml, for models that have no such recipe.
+IMAGE_RECIPE := backbone.d_model=512 backbone.depth=6 backbone.glu=true backbone.activation=gelu train.global_batch_size=50
 PEERS ?=
 SHAPES := image image256 listops text pathx lds
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow test-gpu floors docs lint check bench clean
+.PHONY: help quickstart test test-slow test-gpu bench-gpu floors docs lint check bench clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -22,6 +26,14 @@ test-slow: .venv/.installed-dev  ## run the tests that take minutes
 
 test-gpu: .venv/.installed-dev  ## run the tests that need a CUDA device
 	@$(BIN)/python -m pytest -m gpu
+
+# Where there is no network, install with `pip install --no-deps --no-build-isolation -e .` and say LRA_BENCH=lra-bench.
+bench-gpu: $(if $(filter $(BIN)/%,$(LRA_BENCH)),.venv/.installed)  ## measure speed on a CUDA device: layers, the image recipe, scaling, training; PEERS as in bench
+	@mkdir -p $(GPU_RESULTS)
+	@$(LRA_BENCH) bench layer stu stu_t lru s5 s4d s4 $(SHAPES:%=--shape %) --device cuda --json $(GPU_RESULTS)/layers.json
+	@$(LRA_BENCH) bench layer stu lru s4d --block --shape 50,1024,512 $(addprefix --peer ,$(PEERS)) --device cuda --json $(GPU_RESULTS)/image.json
+	@$(LRA_BENCH) bench scaling stu s4d s4 lru s5 --device cuda --json $(GPU_RESULTS)/scaling.json
+	@for model in stu lru s4d; do $(LRA_BENCH) bench train image $$model --synthetic train.accelerator=gpu $(IMAGE_RECIPE) --json $(GPU_RESULTS)/train_$$model.json || exit 1; done
 
 floors: .venv/.installed-dev  ## measure the trivial baselines of all prepared tasks, for docs/tasks.md
 	@$(BIN)/python -m lra_bench.task_cards .

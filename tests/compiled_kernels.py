@@ -19,7 +19,11 @@ LARGEST_TAPS = {"R": recurrence.ROWS, "S": 256, "W": 128}
 
 BUILDS: dict[str, tuple[Any, dict[str, int], dict[str, Any]]] = {
     "scan": (scan._segments, {"num_warps": 1}, {"reverse": False, "continued": True, "ends": False, **SCAN}),
-    "scan, last states": (scan._segments, {"num_warps": 1}, {"reverse": True, "continued": False, "ends": True, **SCAN}),
+    "scan ends": (
+        scan._segments,
+        {"num_warps": 1},
+        {"reverse": True, "continued": False, "ends": True, **SCAN},
+    ),
     "recurrence": (recurrence._steps, {"num_warps": 16}, {"reverse": True, **LARGEST_TAPS}),
     "spectral_product": (product._product, {"num_warps": 8}, {"b_tile": product.BATCH, **product.PRODUCT_TILE}),
     "spectral_product_weights": (

@@ -91,7 +91,16 @@ def _counts(counter: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in sorted(counter.items()))
 
 
-def run(folder: Path, cells: int, kills: int, seed: int, slots: int = 2, workers: int = 0, runners: int = 1) -> Report:
+def run(
+    folder: Path,
+    cells: int,
+    kills: int,
+    seed: int,
+    slots: int = 2,
+    workers: int = 0,
+    runners: int = 1,
+    vectorize: str = "off",
+) -> Report:
     """Run a sweep twice, in peace and disturbed, and compare.
 
     Args:
@@ -102,17 +111,18 @@ def run(folder: Path, cells: int, kills: int, seed: int, slots: int = 2, workers
         slots: trials at a time.
         workers: processes of each trial that load batches.
         runners: of the disturbed sweep at a time, each with so many slots.
+        vectorize: of both sweeps; cells that go on after a kill may share their programs with others than before.
     """
     file, log = folder / "sweep.yaml", folder / "output.txt"
     file.write_text(SWEEP.format(cells=cells, most=10 * cells, workers=workers))
-    reference = _Study(file, log, folder / "reference", slots)
+    reference = _Study(file, log, folder / "reference", slots, vectorize)
     began = time.monotonic()
     code = reference.start().wait()
     undisturbed = time.monotonic() - began
     report = Report(cells)
     if code != 0:
         report.problems.append(f"the reference ended with code {code}; see {log}")
-    study = _Study(file, log, folder / "disturbed", slots)
+    study = _Study(file, log, folder / "disturbed", slots, vectorize)
     report.watch = Watch(study.folders)
     try:
         study.disturb(runners, kills, random.Random(seed), reference.seconds_of_a_trial(), report)  # noqa: S311
@@ -127,14 +137,15 @@ def run(folder: Path, cells: int, kills: int, seed: int, slots: int = 2, workers
 class _Study:
     """A sweep in an output folder of its own."""
 
-    def __init__(self, file: Path, log: Path, out: Path, slots: int) -> None:
-        self.file, self.log, self.slots = str(file), log, slots
+    def __init__(self, file: Path, log: Path, out: Path, slots: int, vectorize: str) -> None:
+        self.file, self.log, self.slots, self.vectorize = str(file), log, slots, vectorize
         self.mark = uuid.uuid4().hex
         self.words = (f"out_dir={out}",)
         self.folders = [cell.folder for cell in plan(read_sweep(self.file), self.words)]
 
     def start(self) -> subprocess.Popen[bytes]:
         words = ("sweep", "run", self.file, *self.words, "--slots", str(self.slots))
+        words += ("--vectorize", self.vectorize)
         return lra_bench(self.log, *words, mark=self.mark)
 
     def kinds(self) -> set[str]:
@@ -211,7 +222,7 @@ def _differences(reference: list[Path], disturbed: list[Path], watch: Watch) -> 
 def comparable(folder: Path) -> dict[str, Any]:
     """What two records of the same trial have in common: all but times and places."""
     record = RunRecord.read(folder / "record.json").model_dump(
-        exclude={"study", "config", "environment", "tracking", "digest"}
+        exclude={"study", "config", "environment", "engine", "tracking", "digest"}
     )
     budget = record.pop("budget")
     return {**record, "steps": budget["steps"], "examples": budget["examples"]}
@@ -226,11 +237,21 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="processes of each trial that load batches")
     parser.add_argument("--runners", type=int, default=1, help="of the disturbed sweep, each with so many slots")
     parser.add_argument("--folder", type=Path, help="to work in, a new one, which is kept; default: a temporary one")
+    parser.add_argument("--vectorize", choices=("auto", "on", "off"), default="off")
     words = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = words.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=words.folder is None)
-        report = run(folder, words.cells, words.kills, words.seed, words.slots, words.workers, words.runners)
+        report = run(
+            folder,
+            words.cells,
+            words.kills,
+            words.seed,
+            words.slots,
+            words.workers,
+            words.runners,
+            words.vectorize,
+        )
     print(report)
     sys.exit(1 if report.problems else 0)
 

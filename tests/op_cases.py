@@ -9,7 +9,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lra_bench.nn.ops import cauchy, fft_conv, recurrence, scan, selective_scan, spectral_conv, vandermonde
+from lra_bench.nn.ops import cauchy, fft_conv, recurrence, scan, selective_scan, spectral_conv, state_space, vandermonde
 from tests import op_oracles
 
 Sizes = dict[str, int]
@@ -196,6 +196,20 @@ CASES = {
         typical={"B": 2, "L": 37, "N": 3},
         weights=("decay",),
         inputs=("x",),
+    ),
+    "state_space": OpCase(
+        fast=state_space.state_space,
+        oracle=op_oracles.state_space,
+        draw=lambda draw, n: {
+            "decay": draw.decays(n["N"]),
+            "B": draw.complex_normal(n["N"], n["D"]),
+            "C": draw.complex_normal(n["Do"], n["N"]),
+            "u": draw.normal(n["B"], n["L"], n["D"]),
+        },
+        sizes=sizes(B=(1, 3), N=(1, 3), D=(1, 5), Do=(1, 5)),
+        typical={"B": 2, "L": 37, "N": 1, "D": 3, "Do": 4},
+        weights=("decay", "B", "C"),
+        inputs=("u",),
     ),
     "selective_scan": OpCase(
         fast=selective_scan.selective_scan,

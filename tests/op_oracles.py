@@ -48,6 +48,11 @@ def diagonal_scan(decay: Tensor, x: Tensor) -> Tensor:
     return torch.stack(states, dim=1)
 
 
+def state_space(decay: Tensor, B: Tensor, C: Tensor, u: Tensor) -> Tensor:
+    """h_t = decay h_{t-1} + B u_t, y_t = Re(C h_t)."""
+    return (diagonal_scan(decay, u.to(B.dtype) @ B.T) @ C.T).real
+
+
 def selective_scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
     """h_t = exp(dt_t A) h_{t-1} + dt_t x_t B_t, y_t = h_t C_t."""
     h = x.new_zeros(len(x), *A.shape)

@@ -1,6 +1,4 @@
-"""DSS against its equations, growing states, and the sums of exponentials behind it."""
-
-from itertools import product
+"""DSS against its equations and growing states."""
 
 import numpy as np
 import pytest
@@ -11,7 +9,6 @@ from lra_bench.core.errors import ConfigError
 from lra_bench.core.specs import MixerContext, OptimHint
 from lra_bench.models.dss import DSS, DSSConfig
 from lra_bench.nn.ops.hippo import legs
-from lra_bench.nn.ops.vandermonde import exponential_sums
 from tests.recurrences import normal, perturbed, unrolled
 
 
@@ -144,18 +141,3 @@ def test_dss_refuses(fields, message):
 def test_dss_maps_each_channel_to_itself():
     with pytest.raises(ConfigError, match="d_out of dss must be its d_model, 3, got 2"):
         DSS(DSSConfig(), MixerContext(3, 2, 8))
-
-
-# The sums of exponentials
-
-
-@pytest.mark.parametrize(("H", "L"), list(product([1, 3], [1, 2, 3, 7, 16, 17, 64, 100])))
-def test_exponential_sums(H, L):
-    weights, rates = normal(H, 4, dtype=torch.complex128), normal(H, 4, dtype=torch.complex128)
-    rates = torch.complex(-rates.real.abs() / 10, 10 * rates.imag)
-    expected = torch.stack([(weights * torch.exp(l * rates)).sum(-1).real for l in range(L)], dim=-1)  # noqa: E741
-    torch.testing.assert_close(exponential_sums(weights, rates, L), expected, rtol=1e-10, atol=1e-12)
-
-
-def test_exponential_sums_of_fast_decay_are_finite():
-    assert exponential_sums(torch.ones(1, 1) + 0j, torch.full((1, 1), -1e4 + 0j), 16384).isfinite().all()

@@ -64,7 +64,7 @@ def compiled(tmp_path_factory):
 
 
 @with_triton
-@pytest.mark.parametrize("name", ["scan", "scan, last states", *KERNELS[:1], *KERNELS[2:]])
+@pytest.mark.parametrize("name", ["scan", "scan ends", *KERNELS[:1], *KERNELS[2:]])
 def test_a_kernel_compiles_for_a_gpu(compiled, name):
     build = compiled[name]
     assert build["bytes"] > 0
@@ -73,7 +73,7 @@ def test_a_kernel_compiles_for_a_gpu(compiled, name):
 
 
 @with_triton
-@pytest.mark.parametrize("name", ["scan", "scan, last states"])
+@pytest.mark.parametrize("name", ["scan", "scan ends"])
 def test_a_thread_scans_its_channels_without_the_others(compiled, name):
     assert compiled[name]["kinds"] == ["ld.global.v4", "st.global.v4"]
 

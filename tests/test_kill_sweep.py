@@ -47,6 +47,15 @@ def test_a_sweep_of_60_cells_survives_20_kills(tmp_path, seed, workers):
     assert report.watch.resumed
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_vectorised_sweep_of_60_cells_survives_20_kills(tmp_path, seed):
+    report = kill_sweep.run(tmp_path, cells=60, kills=20, seed=seed, vectorize="auto")
+    assert report.problems == [], report
+    assert report.watch.resumed
+
+
 @pytest.fixture
 def new_trial(tmp_path):
     """Makes folders of the same trial, ready to be run."""

@@ -1,21 +1,18 @@
-"""S4 against dense matrices, its initial state, and the sum of poles behind it."""
+"""S4 against dense matrices, and its initial state."""
 
-import math
 from itertools import product
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 
 from lra_bench.core.errors import ConfigError
 from lra_bench.core.specs import MixerContext, OptimHint
 from lra_bench.models.s4 import S4, S4Config, initial_dynamics
-from lra_bench.nn.ops import cauchy
-from lra_bench.nn.ops.cauchy import conjugate_poles
 from lra_bench.nn.ops.hippo import legs, legs_spectrum
 from tests.recurrences import normal, perturbed, unrolled
+from tests.saved_tensors import numbers_kept
 
 
 @pytest.fixture
@@ -170,56 +167,8 @@ def test_normal_form_of_hippo(N):
     assert not V[0].imag.any()
 
 
-# The sum of poles
-
-
-def poles(H: int, M: int) -> Tensor:
-    return torch.complex(-normal(H, M).exp(), normal(M, H).T)
-
-
-def angles(count: int) -> tuple[Tensor, Tensor]:
-    """Cosine and sine from 0 to pi/2, both ends included."""
-    t = torch.linspace(0, math.pi / 2, count, dtype=torch.float64)
-    return t.cos(), t.sin()
-
-
-@pytest.mark.parametrize("chunk", [1, 100, 10**6])
-def test_conjugate_poles(chunk, monkeypatch):
-    monkeypatch.setitem(cauchy.BLOCK_ELEMENTS, "cpu", chunk)
-    weights, mu, (cos, sin) = normal(2, 3, 5, dtype=torch.complex128), poles(2, 5), angles(17)
-    expected = torch.zeros(2, 3, 17, dtype=torch.complex128)
-    for n in range(5):
-        for v, pole in ((weights[..., n], mu[:, n]), (weights[..., n].conj(), mu[:, n].conj())):
-            expected += v[..., None] / (1j * sin - pole[:, None, None] * cos)
-    torch.testing.assert_close(conjugate_poles(weights, mu, cos, sin), expected)
-
-
-def test_conjugate_poles_in_chunks_have_the_same_gradients(monkeypatch):
-    gradients = []
-    for chunk in (10**6, 40):
-        monkeypatch.setitem(cauchy.BLOCK_ELEMENTS, "cpu", chunk)
-        weights, mu = normal(2, 3, 5, dtype=torch.complex128).requires_grad_(), poles(2, 5).requires_grad_()
-        conjugate_poles(weights, mu, *angles(17)).abs().square().sum().backward()
-        gradients.append((weights.grad, mu.grad))
-    torch.testing.assert_close(gradients[0], gradients[1])
-
-
-def test_gradients_of_conjugate_poles():
-    inputs = normal(1, 2, 3, dtype=torch.complex128).requires_grad_(), poles(1, 3).requires_grad_(), *angles(5)
-    assert torch.autograd.gradcheck(conjugate_poles, inputs)
-
-
 def test_the_kernel_keeps_little_for_the_backward_pass():
     """Never a number for each channel, state and frequency: H N L / 4 of them in one real table."""
     H, N, L = 16, 64, 4096
     layer = S4(S4Config(d_state=N), MixerContext(H, H, L))
-    kept: dict[int, int] = {}
-
-    def remember(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes() // 4
-        return tensor
-
-    with saved_tensors_hooks(remember, lambda tensor: tensor):
-        layer.kernels(L, torch.float32)
-    assert sum(kept.values()) < H * N * L / 4
+    assert numbers_kept(lambda: layer.kernels(L, torch.float32)) < H * N * L / 4

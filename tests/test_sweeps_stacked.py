@@ -110,9 +110,9 @@ LONG = (*TINY, "train.threads=1", "train.max_steps=60", "train.val_every=5", "tr
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes through /proc")
 @pytest.mark.parametrize(("first", "then"), [("on", "off"), ("off", "on")])
-def test_a_sweep_that_was_killed_and_stopped_goes_on_the_other_way(folder, first, then):
+def test_a_sweep_that_was_killed_and_stopped_goes_on_the_other_way(cli, first, then):
     sweep_of("tests.stackable:Steady", seeds="0, 1, 2, 3")
-    finish(lra_bench("sweep", "run", "sweep.yaml", *LONG, "study=reference", "--vectorize", "off"))
+    cli("sweep", "run", "sweep.yaml", *LONG, "study=reference", "--vectorize", "off")
     sweep_of("tests.stackable:Steady", seeds="0, 1, 2, 3", more="  model.pause: {value: 0.05}\n")
     words = ("sweep", "run", "sweep.yaml", *LONG, "--slots", "2")
     mark = uuid.uuid4().hex
@@ -128,7 +128,7 @@ def test_a_sweep_that_was_killed_and_stopped_goes_on_the_other_way(folder, first
         kill_everything(mark)
     assert "killed by SIGKILL; " in output
     assert Status.PREEMPTED in {record.status for record in records(Path("runs/sweep")).values()}
-    finish(lra_bench(*words, "--vectorize", then))
+    cli(*words, "--vectorize", then)
     expected = {record.seed: record for record in records(Path("runs/reference")).values()}
     found = {record.seed: record for record in records(Path("runs/sweep")).values()}
     assert found.keys() == expected.keys()
@@ -151,7 +151,7 @@ def test_two_runners_share_programs_and_run_no_cell_twice(folder):
     outputs = [finish(runner) for runner in (lra_bench(*words), lra_bench(*words))]
     cells = plan(read_sweep("sweep.yaml"), LONG)
     assert all(RunRecord.read(cell.folder / "record.json").status not in FAILURES for cell in cells)
-    assert all("Ended: 6 " in output for output in outputs)
+    assert not any("not done" in output for output in outputs)
     for curve in histories(Path("runs/sweep")).values():
         assert curve.count(b'"val"') == 12
     assert not any(starts(Path("runs/sweep")))

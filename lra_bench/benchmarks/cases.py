@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from lra_bench.core.errors import ConfigError
-from lra_bench.core.registry import MODELS
 
 
 @dataclass(frozen=True)
@@ -125,9 +124,3 @@ class Case:
     dtype: str
     device: str
     threads: int
-
-
-def require_known(names: list[str]) -> None:
-    """Raise a `ConfigError` for a name that is no model's."""
-    for name in names:
-        MODELS.find(name)

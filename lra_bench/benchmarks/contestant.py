@@ -165,7 +165,9 @@ def build(case: Case) -> "nn.Module | Callable[[], object]":
     made = _ours(case) if case.maker.peer is None else _peers(case)
     if isinstance(made, nn.Module):
         _fill_zeros(made)
-        made.to(device=case.device, dtype=torch.float64 if case.dtype == "float64" else torch.float32)
+        made.to(case.device)
+        if case.dtype == "float64":
+            made.double()
     return made
 
 

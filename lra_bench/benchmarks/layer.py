@@ -22,7 +22,7 @@ COLUMNS = (
     Column("forward", "forward, ms", "{:.3g}"),
     Column("backward", "backward, ms", "{:.3g}"),
     Column("both", "both, ms", "{:.3g}", "less"),
-    Column("quartiles", "quartiles, ms"),
+    Column("quartiles", "quartiles"),
     Column("megabytes", "memory, MB", "{:.0f}", "less"),
     Column("error", "error", "{:.0e}", "less"),
     Column("bound", "least, ms", "{:.3g}"),

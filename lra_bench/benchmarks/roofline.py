@@ -57,8 +57,7 @@ def _transform(source: Tensor, out: Tensor, dims: Sequence[int]) -> float:
 
 def least_bytes(x: Tensor, y: Tensor, parameters: Iterable[Tensor]) -> int:
     """Bytes of a forward and a backward pass that cannot be avoided."""
-    size = {id(each): each.numel() * each.element_size() for each in parameters}
-    return 3 * _bytes(x) + 2 * _bytes(y) + 3 * sum(size.values())
+    return 3 * _bytes(x) + 2 * _bytes(y) + 3 * sum(map(_bytes, parameters))
 
 
 def _bytes(tensor: Tensor) -> int:

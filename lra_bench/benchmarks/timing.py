@@ -93,24 +93,29 @@ class Foreign:
 def interleaved(
     turns: Mapping[str, Callable[[], Sequence[RepeatT]]], seconds: float, fewest: int = FEWEST
 ) -> dict[str, list[RepeatT]]:
-    """Let several things take turns until each has had its time.
+    """Let several things take turns until each has had its time and `fewest` undisturbed repeats, or twice as many.
 
     Args:
         turns: name -> does one turn, and gives its repeats. Warm-up is the caller's.
-        seconds: for each of them, unless it needs more for `fewest` repeats.
-        fewest: repeats of each.
+        seconds: for each of them, unless it needs more for its repeats.
+        fewest: repeats of each that a median needs.
 
     Returns:
         The repeats that count: those that were not disturbed, or all where fewer than `fewest` were not.
     """
     repeats: dict[str, list[RepeatT]] = {name: [] for name in turns}
     spent = dict.fromkeys(turns, 0.0)
-    while waiting := [name for name in turns if len(repeats[name]) < fewest or spent[name] < seconds]:
+    while waiting := [name for name in turns if spent[name] < seconds or _too_few(repeats[name], fewest)]:
         for name in waiting:
             start = time.perf_counter()
             repeats[name] += turns[name]()
             spent[name] += time.perf_counter() - start
     return {name: counted(found, fewest) for name, found in repeats.items()}
+
+
+def _too_few(repeats: Sequence[RepeatT], fewest: int) -> bool:
+    """Whether another try for an undisturbed repeat is worth its time."""
+    return sum(not repeat.disturbed for repeat in repeats) < fewest and len(repeats) < 2 * fewest
 
 
 def counted(repeats: Sequence[RepeatT], fewest: int = FEWEST) -> list[RepeatT]:

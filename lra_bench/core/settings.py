@@ -139,11 +139,11 @@ class TrainConfig:
         devices: processes that train together, each on a device of its own with an equal share of every batch.
         strategy: auto is ddp where there are several devices.
         accumulate: micro-batches that each device splits its share into, one after the other, to save memory.
-        compile: use torch.compile on the network.
+        compile: use torch.compile on the network, where that works; where it fails, training goes on without.
         threads: CPU threads; null leaves torch's default.
         workers: processes that prepare batches; 0 prepares them in the training process.
-        data_on_device: keep the examples of prepared tasks on the device; auto does so on a GPU where they take at most a
-            quarter of its free memory. The order of examples is the same.
+        data_on_device: keep the examples of prepared tasks on the device; auto does so on a GPU where those of a split
+            take at most a quarter of its free memory. The order of examples is the same.
         time_limit: seconds of training over all interruptions, after which the trial ends as `timeout`.
         chance_steps: end the trial as `chance` if it has learnt nothing by this step; null looks at the end only.
         diverge_factor: a loss beyond this multiple of the first one ends the trial as `diverged`.

@@ -125,9 +125,10 @@ def _loops(step: int) -> dict[str, Any]:
     done = {"ready": step, "completed": step}
     batches = {**done, "started": step, "processed": step}
     one = {"ready": 1, "completed": 0, "started": 1, "processed": 0}
+    never = {"ready": 0, "completed": 0, "started": 0}
     optimizer = {
         "step": {"total": done, "current": done},
-        "zero_grad": {"total": {**done, "started": step}, "current": {**done, "started": step}},
+        "zero_grad": {"total": never, "current": never},
     }
     return {
         "epoch_loop.state_dict": {"_batches_that_stepped": step},

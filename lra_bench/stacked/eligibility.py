@@ -4,15 +4,15 @@ import hashlib
 import json
 import warnings
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
+import torch
+from torch import Tensor
+
+from lra_bench.building import build_net, build_task, default_precision
 from lra_bench.config.schema import Config
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from lra_bench.core.batch import Batch
-    from lra_bench.nn.backbone import Backbone
+from lra_bench.core.batch import Batch
+from lra_bench.nn.backbone import Backbone
+from lra_bench.stacked.network import StackedNet
 
 PROBED_STEPS = 64
 """Steps of the sequence on which a network is tried."""
@@ -62,10 +62,6 @@ def stack_key(config: Config) -> str:
 
 def _failure_of_a_pair(config: Config) -> str | None:
     """Why two networks cannot be computed as one, forward and backward."""
-    import torch
-
-    from lra_bench.building import build_net, build_task, default_precision
-
     try:
         task = build_task(config)
         with torch.random.fork_rng(devices=[]), default_precision(config), warnings.catch_warnings():
@@ -80,13 +76,8 @@ def _failure_of_a_pair(config: Config) -> str | None:
     return None
 
 
-def _try_pair(net: "Backbone", batch: "Batch") -> None:
+def _try_pair(net: Backbone, batch: Batch) -> None:
     """Compute two copies of a network as one, with different weights, on one batch and on one each."""
-    import torch
-
-    from lra_bench.core.batch import Batch
-    from lra_bench.stacked.network import StackedNet
-
     pair = StackedNet([net, net], torch.device("cpu"))
     own = Batch._make(None if part is None else torch.stack([part, part]) for part in batch)
     for each, of_each in ((batch, False), (own, True)):
@@ -94,9 +85,8 @@ def _try_pair(net: "Backbone", batch: "Batch") -> None:
         torch.autograd.grad(outputs.sum(), list(pair.parameters.values()), allow_unused=True)
 
 
-def _beginning(batch: "Batch") -> "Batch":
+def _beginning(batch: Batch) -> Batch:
     """The first steps of what a network reads, in the default precision."""
-    import torch
 
     def cut(part: Tensor) -> Tensor:
         return part[:, :PROBED_STEPS].to(torch.get_default_dtype() if part.is_floating_point() else part.dtype)

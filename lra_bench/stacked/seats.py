@@ -19,7 +19,7 @@ from lra_bench.core.files import write_atomically
 from lra_bench.core.record import CurvePoint
 from lra_bench.data.datamodule import SequenceDataModule
 from lra_bench.nn.backbone import Backbone
-from lra_bench.outcome import Outcome, device_name, model_info, note_selection, write_record
+from lra_bench.outcome import Outcome, device_name, model_info, note_selection, task_info, write_record
 from lra_bench.stacked.optimizer import Recipe
 from lra_bench.stacked.streams import Stream, Streams
 from lra_bench.stacked.watch import Ending, Watch
@@ -145,12 +145,13 @@ def take_seat(member: Member, streams: Streams, outcome: Outcome, device: torch.
     outcome.device = device_name(device)
     stream = streams.of(config)
     spec = stream.task.spec
-    outcome.task = stream.info
+    outcome.task = task_info(stream.task)
     net = build_net(config, spec)
     rng = torch.get_rng_state()
     groups = parameter_groups(net, net.mixers, config.optim, allow_absolute=config.track == "recipe")
     outcome.learning_rates = {group.name: group.lr for group in groups}
     outcome.model = model_info(config, net, config.train.global_batch_size, spec.seq_len, device)
+    outcome.task = stream.info
     optimizer = make_optimizer(groups, config.optim)
     recipe = Recipe(config.optim, groups, config.train.max_steps)
     schedule = LambdaLR(optimizer, recipe.schedule)

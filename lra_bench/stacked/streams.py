@@ -1,6 +1,7 @@
 """The data of several trials: each distinct stream is made once, whoever reads it."""
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -26,11 +27,14 @@ class Stream:
 
     def __init__(self, task: SequenceDataModule, device: torch.device, dtype: torch.dtype) -> None:
         self.task = task
-        self.info: TaskInfo = task_info(task).model_copy(
-            update={"fingerprint": task.fingerprint(), "baselines": task.baselines()}
-        )
         self._device, self._dtype = device, dtype
         self._kept: dict[Split, list[Batch]] = {}
+
+    @cached_property
+    def info(self) -> TaskInfo:
+        """What a record says of the task."""
+        found = {"fingerprint": self.task.fingerprint(), "baselines": self.task.baselines()}
+        return task_info(self.task).model_copy(update=found)
 
     def training(self, start: int) -> Iterator[Batch]:
         """Endless batches from a step on."""

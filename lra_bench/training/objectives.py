@@ -12,7 +12,6 @@ from torchmetrics.classification import MulticlassAccuracy
 from lra_bench.core.batch import Batch
 from lra_bench.core.specs import OutputKind, TaskSpec
 
-
 LEFT_OUT = -100
 """Label of steps that do not count."""
 

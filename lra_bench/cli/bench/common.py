@@ -18,10 +18,14 @@ def output_options(command: Command) -> Command:
         "--compare",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
         metavar="OLD.json",
-        help="A file of --json, for ratios to that run, row by row.",
+        help="A file of --json: print the ratios to that run, row by row.",
     )
     written = click.option(
-        "--json", "json_path", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write all of it."
+        "--json",
+        "json_path",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="Write what was measured.",
     )
     return written(older(command))
 
@@ -29,7 +33,7 @@ def output_options(command: Command) -> Command:
 def machine_options(command: Command) -> Command:
     """Adds --device and --threads."""
     threads = click.option(
-        "--threads", type=click.IntRange(min=1), help="Of the processor. [default: one for each core]"
+        "--threads", type=click.IntRange(min=1), help="Of the processor.  [default: one for each core]"
     )
     device = click.option("--device", default="cpu", show_default=True, metavar="NAME", help="cpu, cuda or cuda:1.")
     return device(threads(command))

@@ -23,10 +23,11 @@ Examples:
 def data(
     words: tuple[str, ...], batch: int, seconds: float, step: bool, json_path: Path | None, compare: Path | None
 ) -> None:
-    """Training batches per second of each task that is ready, one process, no workers, everything on the CPU.
+    """Training examples a second of tasks whose data are ready.
 
-    Beside it an ordinary item-by-item data set over the same arrays with torch's default collate, and which share of an
-    S4D training step (forward and backward, of the size of the task's recipe) the loader takes.
+    In one process, without workers, everything on the CPU. Beside it an ordinary item-by-item data set over the
+    same arrays with torch's default collate, and which share of an S4D training step (forward and backward, of the
+    size of the task's recipe) the loader takes.
     """
     from lra_bench.benchmarks.data import measure_tasks
     from lra_bench.benchmarks.results import older_run, publish

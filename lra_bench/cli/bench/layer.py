@@ -59,8 +59,9 @@ def layer(
     json_path: Path | None,
     compare: Path | None,
 ) -> None:
-    """Time, memory and error of single layers: forward and backward pass, on the sizes of the tasks.
+    """Time, memory and error of single layers.
 
+    What is measured is a forward and a backward pass on an input of the size that a task has.
     Layers on the same input take turns, each in a process of its own; a pass during which other processes ran is left
     out where three others remain. Times are medians. Memory is the most that a pass takes above layer and input.
 

@@ -35,10 +35,11 @@ def scaling(
     json_path: Path | None,
     compare: Path | None,
 ) -> None:
-    """Time and memory of a layer's forward and backward pass against the length of its input.
+    """Time and memory of a layer against the length of its input.
 
-    Beside them the time it takes to make the layer for that length, once, such as the filters of STU. The exponent p
-    of a law L^p is fitted to all lengths, with its 95 % interval. Times and memory are measured as in `bench layer`.
+    Both are those of a forward and a backward pass; beside them stands the time it takes to make the layer for that
+    length, once, such as the filters of STU. The exponent p of a law L^p is fitted to all lengths, with its 95 %
+    interval. Times and memory are measured as in `bench layer`.
     """
     import torch
 

@@ -37,7 +37,8 @@ def estimate(
 
     One cell of each kind is run for a few steps, as many copies at once as there are slots, in a temporary folder.
     Cells are of one kind where they differ in seeds, in the number of steps, and in real numbers such as rates. What
-    is printed is an upper bound: trials that diverge end early.
+    is printed is an upper bound: trials that diverge end early, and each is taken to have a process of its own, as with
+    `sweep run --vectorize off`; cells that share programs take a part of that.
     """
     from lra_bench.trials.estimate import estimated, grouped, summary
     from lra_bench.trials.plan import require_data

@@ -41,9 +41,9 @@ def conjugate_poles(weights: Tensor, poles: Tensor, cos: Tensor, sin: Tensor) ->
 
 
 class _Fractions(torch.autograd.Function):
-    """2 (i sin p - cos q) / (cos^2 square - sin^2 - i sin cos twice), summed over poles with p and q the halves of rows.
+    """2 (i sin p - cos q) / (cos^2 square - sin^2 - i sin cos twice), summed over poles.
 
-    Its backward pass is of operations that `vmap` and autograd know.
+    Rows are those of p, then those of q. Its backward pass is of operations that `vmap` and autograd know.
     """
 
     @staticmethod
@@ -54,9 +54,7 @@ class _Fractions(torch.autograd.Function):
         for h, f in _blocks(square, cos):
             c, s = 2 * cos[f], 2 * sin[f]
             real, imag = (rows[h] @ table for table in _tables(square[h], twice[h], cos[f], sin[f]))
-            sums[h, :, f] = torch.complex(
-                -s * imag[:, :J] - c * real[:, J:], s * real[:, :J] - c * imag[:, J:]
-            )
+            sums[h, :, f] = torch.complex(-s * imag[:, :J] - c * real[:, J:], s * real[:, :J] - c * imag[:, J:])
         return sums
 
     @staticmethod

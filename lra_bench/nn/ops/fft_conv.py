@@ -80,8 +80,11 @@ class _Convolution(torch.autograd.Function):
 
 
 class _Correlation(torch.autograd.Function):
-    """Gradients of `channel_conv`: du[b, s, h] = sum_t kernels[h, t - s] dy[b, t, h] + skip[h] dy[b, s, h], and
-    dkernels[h, s] = sum_{b, t} u[b, t - s, h] dy[b, t, h]."""
+    """Gradients of `channel_conv`, which are products of the same spectra.
+
+    du[b, s, h] = sum_t kernels[h, t - s] dy[b, t, h] + skip[h] dy[b, s, h], and dkernels[h, s] =
+    sum_{b, t} u[b, t - s, h] dy[b, t, h], of which the first entry is that of skip[h].
+    """
 
     @staticmethod
     def forward(dy: Tensor, u: Tensor, kernels: Tensor, skip: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -136,14 +136,10 @@ class _Autoregression(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor, None]:
         taps, y = ctx.saved_tensors
-        dx = _Autoregression.apply(taps.mT, dy, not ctx.reverse)
-        if not ctx.needs_input_grad[0]:
-            return None, dx, None
-        earlier, later = (dx, y) if ctx.reverse else (y, dx)
-        lags = range(1, taps.shape[1] + 1)
-        products = [(earlier[:, :, :-lag].mT @ later[:, :, lag:]).sum(1) for lag in lags]
-        dtaps = torch.stack(products, dim=1)
-        return dtaps.mT if ctx.reverse else dtaps, dx, None
+        with torch.autocast(dy.device.type, enabled=False):
+            dx = _Autoregression.apply(taps.mT, dy, not ctx.reverse)
+            dtaps = _gradient_of_taps(y, dx, taps.shape[1], ctx.reverse) if ctx.needs_input_grad[0] else None
+        return dtaps, dx, None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], taps: Tensor, x: Tensor, reverse: bool) -> tuple[Tensor, int]:
@@ -153,6 +149,13 @@ class _Autoregression(torch.autograd.Function):
             return _Autoregression.apply(taps, x.movedim(in_dims[1], 1).flatten(1, 2), reverse).unflatten(1, (M, -1)), 1
         grouped = as_channels((taps, x), in_dims[:2], M, (0, 0))
         return unfolded(_Autoregression.apply(*grouped, reverse), M, 0), 0
+
+
+def _gradient_of_taps(y: Tensor, dx: Tensor, k: int, reverse: bool) -> Tensor:
+    """(G, k, D, D): for each lag, sum over sequences and steps of y_{t-lag}^T dx_t; from the end, y_{t+lag}."""
+    if reverse:
+        return torch.stack([(y[:, :, lag:].mT @ dx[:, :, :-lag]).sum(1) for lag in range(1, k + 1)], dim=1)
+    return torch.stack([(y[:, :, :-lag].mT @ dx[:, :, lag:]).sum(1) for lag in range(1, k + 1)], dim=1)
 
 
 def recur(taps: Tensor, x: Tensor, reverse: bool = False) -> Tensor:
@@ -246,7 +249,8 @@ class _TwoStepSum(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
-        return _TwoStepSum.apply(dy, not ctx.reverse), None
+        with torch.autocast(dy.device.type, enabled=False):
+            return _TwoStepSum.apply(dy, not ctx.reverse), None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], x: Tensor, reverse: bool) -> tuple[Tensor, int]:

@@ -204,7 +204,8 @@ class _BankConv(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         wanted = ctx.needs_input_grad[:2]
-        found = _BankConvGradient.apply(gradient, *ctx.saved_tensors, ctx.ranks, wanted)
+        with torch.autocast(gradient.device.type, enabled=False):
+            found = _BankConvGradient.apply(gradient, *ctx.saved_tensors, ctx.ranks, wanted)
         return *(x if asked else None for x, asked in zip(found, wanted, strict=True)), None, None, None
 
     @staticmethod

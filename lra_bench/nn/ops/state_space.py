@@ -25,13 +25,16 @@ Route = Literal["with states", "in blocks of 16"]
 def route(D: int, N: int, d_out: int, L: int) -> Route:
     """Which way is faster, by sizes: a block pays where its impulse response is small beside the states it saves.
 
+    Measured on two cores in float32, forward and backward: blocks take a fifth of the time at D = 10, N = 256, four
+    tenths at D = 32, N = 256, and the same time where D d_out is 16 N.
+
     Args:
         D: inputs.
         N: complex states.
         d_out: outputs.
         L: steps.
     """
-    return "in blocks of 16" if D * d_out <= 2 * N and L >= 2 * BLOCK else "with states"
+    return "in blocks of 16" if D * d_out <= 8 * N and L >= 2 * BLOCK else "with states"
 
 
 def state_space(decay: Tensor, B: Tensor, C: Tensor, u: Tensor) -> Tensor:

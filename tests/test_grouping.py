@@ -1,0 +1,110 @@
+"""Which cells are trained together: pure rules, on cells that are never run."""
+
+import math
+from functools import cache
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lra_bench.config.compose import compose
+from lra_bench.core.record import Status
+from lra_bench.trials.cell_queue import CellQueue
+from lra_bench.trials.grouping import FEWEST, MOST, OVERHEAD, SHARE, Kind, grouped, shared_out
+from lra_bench.trials.plan import Cell, cell_of
+from lra_bench.trials.programs import Programs
+from tests.conftest import TINY
+
+
+@cache
+def cells_of(model: str, count: int) -> tuple[Cell, ...]:
+    config = compose(["task=lds", f"model={model}", *TINY, "study=s"]).config
+    return tuple(Cell(config, cell_of(config).folder.parent / f"{model}-{index}") for index in range(count))
+
+
+@given(
+    sizes=st.lists(st.tuples(st.integers(2, 150), st.floats(1e3, 1e9)), min_size=1, max_size=5),
+    slots=st.integers(1, 70),
+    memory=st.floats(1e6, 1e11),
+)
+def test_every_cell_is_in_one_program_and_programs_fit(sizes, slots, memory):
+    kinds = [Kind(cells_of(f"m{index}", count), kept) for index, (count, kept) in enumerate(sizes)]
+    programs = shared_out(kinds, slots, memory, FEWEST)
+    folders = [cell.folder for cells in programs for cell in cells]
+    assert sorted(folders) == sorted(cell.folder for kind in kinds for cell in kind.cells)
+    for cells in programs:
+        (kind,) = [kind for kind in kinds if cells[0] in kind.cells]
+        assert set(cells) <= set(kind.cells)
+        assert len(cells) <= MOST
+        assert len(cells) == 1 or len(cells) * OVERHEAD * kind.kept <= SHARE * memory * 1.001
+    assert programs == shared_out(kinds, slots, memory, FEWEST)
+
+
+def cells(model: str, *words: str, seeds: int = 4) -> list[Cell]:
+    return [
+        cell_of(compose(["task=lds", f"model={model}", *TINY, "study=s", f"seed={seed}", *words]).config)
+        for seed in range(seeds)
+    ]
+
+
+def test_what_differs_in_more_than_numbers_is_kept_apart():
+    sweep = [*cells("stu"), *cells("lru"), *cells("stu", "optim.lr=0.3"), *cells("stu", "model.num_filters=8")]
+    found = grouped(sweep, 1, 1e10, "auto")
+    assert sorted(len(program) for program in found.programs) == [4, 4, 8]
+    assert {cell.folder for cell in found.order} == {cell.folder for cell in sweep}
+    assert all(len({repr(cell.config.model) for cell in program}) == 1 for program in found.programs)
+
+
+def test_auto_wants_four_cells_and_on_wants_two():
+    assert not grouped(cells("stu", seeds=3), 1, 1e10, "auto").programs
+    assert len(grouped(cells("stu", seeds=3), 1, 1e10, "on").programs) == 1
+    (reason,) = grouped(cells("stu", seeds=1), 1, 1e10, "on").alone
+    assert reason == "no other cell is like it but for numbers"
+
+
+def test_what_is_tracked_or_spread_has_its_own_process():
+    spread = cells("stu", "train.devices=2", "train.global_batch_size=2")
+    tracked = cells("stu", "tracking.wandb=offline")
+    found = grouped([*spread, *tracked], 1, 1e10, "on")
+    assert not found.programs
+    assert sorted(map(len, found.alone.values())) == [4, 4]
+
+
+def test_without_memory_for_two_each_runs_by_itself():
+    found = grouped(cells("stu"), 1, 1e3, "on")
+    assert found.programs == ()
+    assert list(found.alone) == ["there is memory for one at a time"]
+
+
+def test_programs_are_halved_until_each_cell_is_alone():
+    members = list(cells_of("m", 11))
+    programs = Programs([members])
+    rounds = 0
+    while any(programs.number(cell) is not None for cell in members):
+        groups: dict[int, list[Cell]] = {}
+        for cell in members:
+            if (number := programs.number(cell)) is not None:
+                groups.setdefault(number, []).append(cell)
+        for group in groups.values():
+            programs.split(group)
+        rounds += 1
+    assert rounds == math.ceil(math.log2(11))
+
+
+def test_the_cells_of_a_program_start_together_and_prove_their_model():
+    members = cells("stu", seeds=6)
+    queue = CellQueue(members, True, Programs([members[:3]]))
+    assert queue.take() == tuple(members[:3])
+    assert queue.take() == ()
+    for cell in members[:2]:
+        queue.judge(cell, Status.ERROR)
+    assert not queue.held
+    queue.judge(members[2], Status.OK)
+    assert [queue.take() for _ in range(4)] == [(members[3],), (members[4],), (members[5],), ()]
+
+
+def test_a_program_whose_cells_all_fail_holds_its_model_back():
+    members = cells("stu", seeds=5)
+    queue = CellQueue(members, True, Programs([members[:3]]))
+    for cell in queue.take():
+        queue.judge(cell, Status.ERROR)
+    assert queue.held == {members[2].folder: members[3:]}
