@@ -84,14 +84,15 @@ def compared(folder: Path, *words: str, rel: float = 1e-12, **how) -> list[RunRe
     return together
 
 
-@pytest.mark.parametrize("model", ["stu", "stu_ar", "lru", "s4d", "s5", "mamba"])
+@pytest.mark.parametrize("model", ["stu", "lru", "s4d"])
 def test_a_stacked_trial_is_the_trial_alone(tmp_path, model):
     compared(tmp_path, f"model={model}", EXACT)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "model", ["stu_released", "stu_t", "stu_t_released", "s4", "dss", "long_conv", "linear_attention"]
+    "model",
+    ["stu_ar", "s5", "mamba", "stu_released", "stu_t", "stu_t_released", "s4", "dss", "long_conv", "linear_attention"],
 )
 def test_other_models_too(tmp_path, model):
     compared(tmp_path, f"model={model}", EXACT)
@@ -117,9 +118,7 @@ def test_all_numbers_of_an_optimizer_may_differ(tmp_path, name):
     assert records[0].learning_rates["main"] == 0.003
 
 
-@pytest.mark.parametrize(
-    ("task", "model"), [("induction_heads", "lru"), ("adding", "s5"), ("selective_copying", "linear_attention")]
-)
+@pytest.mark.parametrize(("task", "model"), [("induction_heads", "lru"), ("adding", "s5")])
 def test_other_kinds_of_tasks(tmp_path, task, model):
     """Tokens, masks, groups and lengths that differ from batch to batch."""
     small = (f"task={task}", f"model={model}", "train.global_batch_size=3", "train.threads=1", "train.accelerator=cpu")
@@ -176,7 +175,7 @@ def stop_at(monkeypatch):
     monkeypatch.undo()
 
 
-@pytest.mark.parametrize(("step", "how"), [(8, "signal"), (10, "signal"), (11, "crash")])
+@pytest.mark.parametrize(("step", "how"), [(10, "signal"), (11, "crash")])
 @pytest.mark.parametrize("then", ["together", "alone"])
 def test_interrupted_members_go_on_together_or_alone(tmp_path, stop_at, monkeypatch, step, how, then):
     alone(tmp_path / "reference", *CYCLE)

@@ -75,7 +75,7 @@ class _Fractions(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Tensor, int]:
         folded = as_channels(inputs[:3], in_dims[:3], info.batch_size, (0, 0, 0))
-        return unfolded(_Fractions.apply(*folded, *inputs[3:]), info.batch_size, 0), 0
+        return unfolded(apply_eagerly(_Fractions, *folded, *inputs[3:]), info.batch_size, 0), 0
 
 
 def _tables(square: Tensor, twice: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:

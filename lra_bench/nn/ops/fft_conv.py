@@ -70,12 +70,12 @@ class _Convolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         u, kernels, skip = ctx.saved_tensors
-        du, dkernels = _Correlation.apply(dy, u, kernels, skip)
+        du, dkernels = apply_eagerly(_Correlation, dy, u, kernels, skip)
         return du, dkernels, None if skip is None else dkernels[:, 0]
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor | None) -> tuple[Tensor, int]:
-        y = _Convolution.apply(*as_channels(inputs, in_dims, info.batch_size, (2, 0, 0)))
+        y = apply_eagerly(_Convolution, *as_channels(inputs, in_dims, info.batch_size, (2, 0, 0)))
         return unfolded(y, info.batch_size, 2), 2
 
 
@@ -107,26 +107,27 @@ class _Correlation(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, ddu: Tensor, ddkernels: Tensor) -> tuple[Tensor | None, ...]:
         dy, u, kernels, skip = ctx.saved_tensors
-        of_u, of_kernels = _Correlation.apply(dy, ddu, ddkernels, None)
-        of_dy = _Convolution.apply(ddu, kernels, skip) + _Convolution.apply(u, ddkernels, None)
+        of_u, of_kernels = apply_eagerly(_Correlation, dy, ddu, ddkernels, None)
+        of_dy = apply_eagerly(_Convolution, ddu, kernels, skip) + apply_eagerly(_Convolution, u, ddkernels, None)
         return of_dy, of_u, of_kernels, None if skip is None else of_kernels[:, 0]
 
     @staticmethod
     def vmap(
         info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor | None
     ) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
-        du, dkernels = _Correlation.apply(*as_channels(inputs, in_dims, info.batch_size, (2, 2, 0, 0)))
+        du, dkernels = apply_eagerly(_Correlation, *as_channels(inputs, in_dims, info.batch_size, (2, 2, 0, 0)))
         return (unfolded(du, info.batch_size, 2), unfolded(dkernels, info.batch_size, 0)), (2, 0)
 
 
 def _spectra(x: Tensor, n: int) -> Tensor:
     """(B, L, H) -> (B, H, n / 2 + 1)."""
-    return torch.fft.rfft(x.mT, n=n)
+    spectra: Tensor = torch.fft.rfft(x.mT, n=n)
+    return spectra
 
 
 def _responses(kernels: Tensor, skip: Tensor | None, channels: slice, n: int) -> Tensor:
     """Spectra of the kernels of some channels: a skip is the same number at every frequency."""
-    spectra = torch.fft.rfft(kernels[channels], n=n)
+    spectra: Tensor = torch.fft.rfft(kernels[channels], n=n)
     return spectra if skip is None else spectra.add_(skip[channels, None])
 
 

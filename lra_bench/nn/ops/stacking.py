@@ -32,4 +32,4 @@ def _folded(x: Tensor, stacked: int | None, members: int, channels: int) -> Tens
 
 def unfolded(x: Tensor, members: int, channels: int) -> Tensor:
     """The inverse: the dimension `channels` split into members and the channels of each."""
-    return x.unflatten(channels, (members, -1))
+    return x.reshape(*x.shape[:channels], members, -1, *x.shape[channels + 1 :])

@@ -58,13 +58,13 @@ class _ExponentialSums(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], weights: Tensor, rates: Tensor, seq_len: int) -> Any:
         inputs = as_channels((weights, rates), in_dims[:2], info.batch_size, (0, 0))
-        return unfolded(_ExponentialSums.apply(*inputs, seq_len), info.batch_size, 0), 0
+        return unfolded(apply_eagerly(_ExponentialSums, *inputs, seq_len), info.batch_size, 0), 0
 
 
 def _blocks(x: Tensor, rates: Tensor, seq_len: int) -> tuple[Tensor, ...]:
     """A tensor of channels first, cut so that one table is of at most BLOCK_ELEMENTS."""
     table = rates.shape[1] * _steps(seq_len)
-    return x.split(max(1, BLOCK_ELEMENTS.get(x.device.type, BLOCK_ELEMENTS["cpu"]) // table))
+    return torch.split(x, max(1, BLOCK_ELEMENTS.get(x.device.type, BLOCK_ELEMENTS["cpu"]) // table))
 
 
 def _steps(seq_len: int) -> int:
@@ -82,7 +82,7 @@ def _moments(x: Tensor, rates: Tensor) -> tuple[Tensor, Tensor]:
     """(H, L) real, (H, N) complex -> sum_l x[h, l] exp(l rates[h, n]), and the same with l x[h, l]; (H, N) complex."""
     L, T = x.shape[1], _steps(x.shape[1])
     coarse, fine = _tables(rates, L)
-    square = pad(x, (0, T * coarse.shape[1] - L)).unflatten(1, (-1, T))
+    square = pad(x, (0, T * coarse.shape[1] - L)).reshape(len(x), -1, T)
     by_row = coarse * _complex(square @ _pairs(fine))
     by_step = fine * _complex(square.mT @ _pairs(coarse))
     steps = torch.arange(T, dtype=x.dtype, device=x.device)
@@ -111,4 +111,4 @@ def _pairs(z: Tensor) -> Tensor:
 
 def _complex(pairs: Tensor) -> Tensor:
     """The inverse."""
-    return torch.view_as_complex(pairs.unflatten(-1, (-1, 2)))
+    return torch.view_as_complex(pairs.reshape(*pairs.shape[:-1], -1, 2))
