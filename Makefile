@@ -14,7 +14,7 @@ SHAPES := image image256 listops text pathx lds
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-quickstart: .venv/.installed  ## compare STU, LRU and S4D on a linear system and write a report (a few minutes)
+quickstart: .venv/.installed  ## compare STU, LRU and S4D on a linear system and write a report (about a minute)
 	@$(BIN)/lra-bench sweep run quickstart
 	@$(BIN)/lra-bench report runs/quickstart --out report/quickstart
 
@@ -55,7 +55,7 @@ bench: .venv/.installed  ## measure speed on this machine, for README and docs/s
 		$(addprefix --peer ,$(PEERS)) --json docs/speed/layer.json
 	@$(BIN)/lra-bench bench scaling stu stu_t lru s5 s4d s4 --json docs/speed/scaling.json
 	@$(BIN)/lra-bench bench train --json docs/speed/train.json
-	@$(BIN)/lra-bench bench sweep lds_lr_sensitivity --json docs/speed/sweep.json
+	@$(BIN)/lra-bench bench sweep lds_lr_sensitivity train.max_steps=500 --cells 110 --json docs/speed/sweep.json
 	@$(BIN)/python -m lra_bench.benchmarks.page .
 
 clean:  ## remove .venv and caches; runs/ and report/ stay

@@ -8,5 +8,5 @@ import torch
 def apply_eagerly(function: type[torch.autograd.Function], *inputs: Any) -> Any:
     """`function.apply(*inputs)`, which the compiler breaks its graph for and does not trace."""
     if torch.compiler.is_compiling():
-        return torch.compiler.disable(function.apply)(*inputs)  # type: ignore[no-untyped-call]
-    return function.apply(*inputs)  # type: ignore[no-untyped-call]
+        return torch.compiler.disable(function.apply)(*inputs)
+    return function.apply(*inputs)

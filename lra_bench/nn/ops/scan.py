@@ -76,17 +76,19 @@ def scan_(decay: Tensor, x: Tensor, reverse: bool = False) -> Tensor:
     if kernel is None:
         _in_chunks_(decay.resolve_conj(), x, reverse)
         return x
+    h: Tensor
     if len(decay) == 1:
-        scanned: Tensor = kernel(decay[0], x, reverse)
-        return scanned
-    channels = kernel(decay.flatten(), x.transpose(0, 1).flatten(1)[None], reverse)[0]
-    return channels.unflatten(1, decay.shape).transpose(0, 1)
+        h = kernel(decay[0], x, reverse)
+        return h
+    h = kernel(decay.flatten(), x.transpose(0, 1).flatten(1)[None], reverse)
+    return h[0].reshape(-1, *decay.shape).transpose(0, 1)
 
 
 def decay_gradient(h: Tensor, g: Tensor, reverse: bool = False) -> Tensor:
     """(B, N): of the decay, from states h (B, L, N) and the gradients g of the inputs that made them."""
     before, after = (h[:, 1:], g[:, :-1]) if reverse else (h[:, :-1], g[:, 1:])
-    return torch.linalg.vecdot(before, after, dim=1)
+    gradient: Tensor = torch.linalg.vecdot(before, after, dim=1)
+    return gradient
 
 
 def _in_chunks_(decay: Tensor, x: Tensor, reverse: bool) -> None:

@@ -110,7 +110,7 @@ def bank_spectrum(bank: Tensor) -> Tensor:
         (F, 2, J) real: real and imaginary part at each of F frequencies.
     """
     if torch.compiler.is_compiling():
-        return torch.compiler.disable(_planar_transform)(bank)  # type: ignore[no-untyped-call,no-any-return]
+        return torch.compiler.disable(_planar_transform)(bank)  # type: ignore[no-any-return]
     return _planar_transform(bank)
 
 

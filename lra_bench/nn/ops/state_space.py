@@ -137,7 +137,7 @@ def _scanned(decay: Tensor, pairs: Tensor, shape: torch.Size, reverse: bool = Fa
     G, batch, L = shape[:3]
     x = torch.view_as_complex(pairs.view(G * batch, L, -1, 2))
     rows = decay if G == 1 else decay.repeat_interleave(batch, 0)
-    return torch.view_as_real(scan_(rows, x, reverse)).flatten(-2).unflatten(0, (G, batch))
+    return torch.view_as_real(scan_(rows, x, reverse)).reshape(G, batch, L, -1)
 
 
 def _in_blocks(decay: Tensor, B: Tensor, C: Tensor, u: Tensor) -> Tensor:
@@ -164,5 +164,5 @@ def _causal(response: Tensor) -> Tensor:
     """
     T, D, d_out = response.shape
     rows = pad(response, (0, 0, 0, 0, 0, T)).expand(T, 2 * T, D, d_out).flatten(0, 1)
-    shifted = rows[: T * (2 * T - 1)].unflatten(0, (T, 2 * T - 1))
+    shifted = rows[: T * (2 * T - 1)].view(T, 2 * T - 1, D, d_out)
     return shifted[:, :T].transpose(1, 2).reshape(T * D, T * d_out)
