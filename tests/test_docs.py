@@ -29,6 +29,15 @@ SMALL = (
 )
 """Overrides that make a trial on 1,000 steps and more take a moment."""
 
+BENCH = {
+    "bench layer": ("--shape", "2,32,4", "--seconds", "0"),
+    "bench scaling": ("--lengths", "64,128,256", "--seconds", "0"),
+    "bench train": ("--seconds", "0", *TINY),
+    "bench data": ("--seconds", "0", "--no-step"),
+    "bench sweep": TINY,
+}
+"""What makes each measurement a short one."""
+
 
 def some_of(cells: list[Cell]) -> list[Cell]:
     return [cell for cell in cells if cell.config.optim.lr == 0.03 and cell.config.model.name in ("stu", "lru")]
@@ -53,9 +62,10 @@ def test_every_lra_bench_command_runs_in_the_order_of_the_page(cli, folder, monk
     monkeypatch.setattr(plan, "plan", lambda sweep, extra=(), whole=plan.plan: some_of(whole(sweep, extra)))
     seen = set()
     for _, *words in commands("lra-bench"):
-        kind = " ".join(words[:2]) if words[0] in ("sweep", "config", "check", "new", "data", "results") else words[0]
+        groups = ("sweep", "config", "check", "new", "data", "results", "bench")
+        kind = " ".join(words[:2]) if words[0] in groups else words[0]
         short = kind.startswith(("train", "sweep", "config show")) and "--help" not in words
-        cli(*words, *(SMALL if "task=listops" in words else TINY if short else ()))
+        cli(*words, *BENCH.get(kind, SMALL if "task=listops" in words else TINY if short else ()))
         seen.add(kind)
     runpy.run_path("notebook.py")
     assert (folder / "lds.png").exists()
@@ -84,6 +94,7 @@ def test_every_lra_bench_command_runs_in_the_order_of_the_page(cli, folder, monk
         "list",
         "config show",
         "doctor",
+        *BENCH,
     } <= seen
 
 

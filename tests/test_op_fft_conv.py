@@ -68,6 +68,7 @@ def test_blocks_cover_everything_once(elements, channels, B, monkeypatch):
     assert (seen == 1).all()
 
 
+@pytest.mark.slow
 def test_second_derivatives():
     inputs = [value.requires_grad_() for value in drawn(L=3, B=1, H=2).values()]
     assert torch.autograd.gradgradcheck(channel_conv, inputs)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lra_bench.core.record import Budget, CurvePoint, RunRecord, Status
+from lra_bench.core.record import Budget, CurvePoint, Engine, RunRecord, Status
 from lra_bench.trials import overview as overviewing
 from lra_bench.trials.overview import CellState, Overview, last_step, seconds_left
 from lra_bench.trials.plan import Cell, freeze, plan
@@ -120,15 +120,17 @@ def test_a_record_is_read_once_and_again_when_it_changes(cells, monkeypatch):
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status.finished])
-def test_what_is_read_of_a_record_is_what_is_in_it(folder, status):
+@pytest.mark.parametrize("engine", [Engine(), Engine(name="stacked", members=7)], ids=lambda engine: engine.name)
+def test_what_is_read_of_a_record_is_what_is_in_it(folder, status, engine):
     trap = '\n  "status": "oom",\n  "budget": {"seconds": 5}'
     budget = Budget(steps=1, examples=1, seconds=1.5e-3, examples_per_second=None, peak_memory_mb=None)
-    record = make_record(status=status, message=trap, study=trap, budget=budget, config={"budget": {"seconds": 9}})
+    config = {"budget": {"seconds": 9}, "engine": {"members": 9}}
+    record = make_record(status=status, message=trap, study=trap, budget=budget, config=config, engine=engine)
     written = record.write(Path("record.json"))
     content = Path("record.json").read_bytes()
-    assert overviewing._outcome(content) == (status, 1.5e-3)
+    assert overviewing._outcome(content) == (status, 1.5e-3, engine.members)
     other_layouts = [json.dumps(json.loads(content), indent=n) for n in (None, 1, 4)]
-    assert [overviewing._outcome(layout.encode()) for layout in other_layouts] == [(status, 1.5e-3)] * 3
+    assert [overviewing._outcome(layout.encode()) for layout in other_layouts] == [(status, 1.5e-3, engine.members)] * 3
     assert RunRecord.read(Path("record.json")) == written
 
 

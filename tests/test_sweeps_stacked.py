@@ -109,7 +109,7 @@ LONG = (*TINY, "train.threads=1", "train.max_steps=60", "train.val_every=5", "tr
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes through /proc")
-@pytest.mark.parametrize(("first", "then"), [("on", "off"), ("off", "on")])
+@pytest.mark.parametrize(("first", "then"), [("on", "off"), pytest.param("off", "on", marks=pytest.mark.slow)])
 def test_a_sweep_that_was_killed_and_stopped_goes_on_the_other_way(cli, first, then):
     sweep_of("tests.stackable:Steady", seeds="0, 1, 2, 3")
     cli("sweep", "run", "sweep.yaml", *LONG, "study=reference", "--vectorize", "off")

@@ -49,6 +49,7 @@ class StepLoop(_TrainingEpochLoop):
         """
         if self.restarting:
             super().advance(data_fetcher)
+            self.val_loop.restarting = False  # no checkpoint is from within a validation
             return
         trainer, progress = self.trainer, self.batch_progress
         batch, _, _ = next(data_fetcher)

@@ -129,8 +129,8 @@ def _outcome(content: bytes) -> tuple[Status, float, int]:
     if status and seconds and content.startswith(b"{\n") and content.endswith(b"\n}\n"):
         return Status(status[1].decode()), float(seconds[1]), int(members[1]) if members else 1
     record = json.loads(content)
-    members_of = record.get("engine", {}).get("members", 1)
-    return Status(record["status"]), float(record["budget"]["seconds"]), int(members_of)
+    status_of, seconds_of = Status(record["status"]), float(record["budget"]["seconds"])
+    return status_of, seconds_of, int(record.get("engine", {"members": 1})["members"])
 
 
 def _after_training(cell: Cell, written: float) -> float:
