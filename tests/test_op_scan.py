@@ -107,7 +107,31 @@ def test_decays_of_zero_and_one():
     torch.testing.assert_close(gradient, torch.tensor([1.0, 199 * 200 / 2, 100.0]))
 
 
+def fading(dtype: torch.dtype) -> Tensor:
+    """Decays whose powers underflow within a few steps, down to ones that are hardly numbers."""
+    modulus = torch.tensor([1e-1, 1e-5, 1e-11, 1e-20, 1e-38], dtype=torch.float64)
+    return torch.polar(modulus, torch.arange(5, dtype=torch.float64)).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_gradients_of_decays_whose_powers_underflow(dtype):
+    decay, x = fading(dtype), draw().complex_normal(1, 100, 5).to(dtype)
+    inputs = {"decay": decay, "x": x}
+    found = outputs_and_gradients(scan.diagonal_scan, inputs, ("decay", "x"))
+    expected = outputs_and_gradients(op_oracles.diagonal_scan, inputs, ("decay", "x"))
+    assert_close(found, expected, 1e-5 if dtype == torch.complex64 else 1e-12)
+
+
 # State space systems
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_states_that_fade_at_once_have_gradients(way, dtype, monkeypatch):
+    monkeypatch.setattr(state_space, "route", lambda *sizes: way)
+    parts = fading(torch.complex128), draw().complex_normal(5, 2), draw().complex_normal(2, 5), draw().normal(1, 100, 2)
+    inputs = dict(zip(("decay", "B", "C", "u"), parts, strict=True))
+    assert_equals_oracle(CASES["state_space"], inputs, dtype)
 
 
 @pytest.mark.parametrize("way", WAYS)
