@@ -26,7 +26,7 @@ from lra_bench.stacked.optimizer import StackedOptimizer
 from lra_bench.stacked.scores import losses
 from lra_bench.stacked.seats import Member, Seat, take_seat
 from lra_bench.stacked.streams import Stream, Streams, joined
-from lra_bench.stacked.watch import Ending
+from lra_bench.training.watch import Ending
 
 TESTED = (Status.OK, Status.CHANCE, Status.TIMEOUT)
 """Endings after which the selected weights are tested."""

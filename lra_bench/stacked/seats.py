@@ -22,9 +22,9 @@ from lra_bench.nn.backbone import Backbone
 from lra_bench.outcome import Outcome, device_name, model_info, note_selection, task_info, write_record
 from lra_bench.stacked.optimizer import Recipe
 from lra_bench.stacked.streams import Stream, Streams
-from lra_bench.stacked.watch import Ending, Watch
 from lra_bench.training.history import read_history
 from lra_bench.training.optimizers import make_optimizer, parameter_groups
+from lra_bench.training.watch import Ending, Watch
 
 
 @dataclass(frozen=True)

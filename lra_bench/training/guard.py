@@ -16,6 +16,7 @@ from lra_bench.core.specs import TaskSpec
 from lra_bench.training.history import logged_metrics
 from lra_bench.training.losses import RecentLosses
 from lra_bench.training.ranks import Peers
+from lra_bench.training.watch import Watch
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
@@ -29,7 +30,7 @@ class TrialStopped(Exception):
         failed_step: optimizer step of the first bad loss, where the trial diverged.
     """
 
-    def __init__(self, status: Status, message: str, failed_step: int | None = None) -> None:
+    def __init__(self, status: Status, message: str | None, failed_step: int | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.message = message
@@ -55,14 +56,10 @@ class Guard(Callback):
         self.spec = spec
         self.peers = peers
         self.heartbeat = heartbeat
-        self.seconds = 0.0
+        self._watch = Watch(train, spec)
         self._since: float | None = None
         self._last_beat = -math.inf
         self._losses = RecentLosses(peers)
-        self._first_loss: float | None = None
-        self._first_bad: int | None = None
-        self._learnt = False
-        self._bad_validation: int | None = None
         self._signal: int | None = None
         self._handlers: dict[signal.Signals, Any] = {}
 
@@ -85,7 +82,7 @@ class Guard(Callback):
         if step % self.train.log_every == 0:
             self._check_divergence()
         limit = self.train.chance_steps
-        if limit is not None and step >= limit and not self._learnt:
+        if limit is not None and step >= limit and not self._watch.learnt:
             raise TrialStopped(Status.CHANCE, f"no better than chance by step {step}")
         time_limit = self.train.time_limit
         late = time_limit is not None and self.elapsed() > time_limit
@@ -117,9 +114,7 @@ class Guard(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note what a validation says."""
         value = logged_metrics(trainer, "val")[self.spec.metric]
-        self._learnt = self._learnt or not self.spec.at_chance(value)
-        if not math.isfinite(value) and self._bad_validation is None:
-            self._bad_validation = trainer.global_step
+        self._watch.validated(trainer.global_step, value)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Judge the last steps."""
@@ -127,45 +122,32 @@ class Guard(Callback):
 
     def stop_watching(self) -> None:
         """Stop the clock and listen no longer: after training, when no second signal can spoil its last checkpoint."""
-        self.seconds, self._since = self.elapsed(), None
+        self._watch.seconds, self._since = self.elapsed(), None
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
 
     def elapsed(self) -> float:
         """Seconds of training so far, over all interruptions."""
-        return self.seconds + (time.monotonic() - self._since if self._since is not None else 0.0)
+        return self._watch.seconds + (time.monotonic() - self._since if self._since is not None else 0.0)
 
     def state_dict(self) -> dict[str, Any]:
         """Clock, and what the losses have shown."""
         self._look_at_losses()
-        return {
-            "seconds": self.elapsed(),
-            "first_loss": self._first_loss,
-            "first_bad": self._first_bad,
-            "learnt": self._learnt,
-        }
+        return {**self._watch.state_dict(), "seconds": self.elapsed()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
-        self.seconds, self._learnt = state_dict["seconds"], state_dict["learnt"]
-        self._first_loss, self._first_bad = state_dict["first_loss"], state_dict["first_bad"]
+        self._watch.load_state_dict(state_dict)
 
     def _check_divergence(self) -> None:
         self._look_at_losses()
-        if (step := self._first_bad) is not None:
-            limit = f"{self.train.diverge_factor:g} times the first one"
-            raise TrialStopped(Status.DIVERGED, f"loss not finite, or over {limit}, at step {step}", step)
-        if (step := self._bad_validation) is not None:
-            raise TrialStopped(Status.DIVERGED, f"validation {self.spec.metric} not finite at step {step}", step)
+        if (ending := self._watch.divergence()) is not None:
+            raise TrialStopped(ending.status, ending.message, ending.failed_step)
 
     def _look_at_losses(self) -> None:
         """Find the first one that is not finite or has exploded."""
-        for step, loss in self._losses.take():
-            if self._first_loss is None:
-                self._first_loss = loss
-            if self._first_bad is None and not loss <= self.train.diverge_factor * self._first_loss:
-                self._first_bad = step
+        self._watch.look(self._losses.take())
 
     def _beat(self) -> None:
         if (now := time.monotonic()) > self._last_beat + 1:

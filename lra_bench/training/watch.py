@@ -1,4 +1,4 @@
-"""When a trial is over: the rules of `training.guard`, for a trial whose losses come in blocks."""
+"""When a trial is over: what its losses, its validations and its clock say."""
 
 import math
 from collections.abc import Iterable
@@ -34,6 +34,7 @@ class Watch:
 
     Attributes:
         seconds: of training so far.
+        learnt: whether a validation was better than chance.
     """
 
     def __init__(self, train: TrainConfig, spec: TaskSpec) -> None:
@@ -42,7 +43,7 @@ class Watch:
         self.seconds = 0.0
         self._first_loss: float | None = None
         self._first_bad: int | None = None
-        self._learnt = False
+        self.learnt = False
         self._bad_validation: int | None = None
 
     def look(self, losses: Iterable[tuple[int, float]]) -> None:
@@ -55,7 +56,7 @@ class Watch:
 
     def validated(self, step: int, value: float) -> None:
         """Note a value of the primary metric."""
-        self._learnt = self._learnt or not self.spec.at_chance(value)
+        self.learnt = self.learnt or not self.spec.at_chance(value)
         if not math.isfinite(value) and self._bad_validation is None:
             self._bad_validation = step
 
@@ -78,7 +79,7 @@ class Watch:
         if step % self.train.log_every == 0 and (ending := self.divergence()) is not None:
             return ending
         chance, time = self.train.chance_steps, self.train.time_limit
-        if chance is not None and step >= chance and not self._learnt:
+        if chance is not None and step >= chance and not self.learnt:
             return Ending(Status.CHANCE, f"no better than chance by step {step}")
         if time is not None and self.seconds > time:
             return Ending(Status.TIMEOUT, f"used up its {time:g} s at step {step}")
@@ -87,15 +88,15 @@ class Watch:
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """As `Guard` has it."""
+        """Clock, and what the losses have shown."""
         return {
             "seconds": self.seconds,
             "first_loss": self._first_loss,
             "first_bad": self._first_bad,
-            "learnt": self._learnt,
+            "learnt": self.learnt,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-        self.seconds, self._learnt = state["seconds"], state["learnt"]
+        self.seconds, self.learnt = state["seconds"], state["learnt"]
         self._first_loss, self._first_bad = state["first_loss"], state["first_bad"]
