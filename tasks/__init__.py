@@ -6,6 +6,7 @@ TABLE = {
     "copying": "lra_bench.tasks.recall:Copying",
     "induction_heads": "lra_bench.tasks.recall:InductionHeads",
     "lds": "lra_bench.tasks.lds:LDS",
+    "lds_asymmetric": "lra_bench.tasks.lds:LDS",
     "lds_complex": "lra_bench.tasks.lds:LDS",
     "lds_large": "lra_bench.tasks.lds:LDS",
     "lds_noisy": "lra_bench.tasks.lds:LDS",
