@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lra_bench.core.errors import LraBenchError
-from lra_bench.core.settings import TaskConfig
+from lra_bench.core.settings import TaskConfig, require
 from lra_bench.core.specs import InputKind, OutputKind, TaskSpec
 from lra_bench.data.manifest import Description
 from lra_bench.data.pictures import LEVELS, PictureTask
@@ -23,6 +23,7 @@ CHECKSUMS = {
     "cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530",
 }
 SIDE = 32
+SIDES = (SIDE, 16, 8, 4)
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,14 @@ class ImageConfig(TaskConfig):
     Attributes:
         inputs: float is one real number per pixel, scaled to mean 0 and standard deviation 1 over the training split
             (the S4 family); tokens is the grey level, with an embedding (the original).
+        side: pixels on a side; 16, 8 and 4 are means over squares of the original's 32, for short sequences.
     """
 
     inputs: Literal["float", "tokens"] = "float"
+    side: int = SIDE
+
+    def __post_init__(self) -> None:
+        require(self.side in SIDES, "task.side", "32, 16, 8 or 4", self.side)
 
 
 class Image(PictureTask):
@@ -67,7 +73,7 @@ class Image(PictureTask):
             version=self.VERSION,
             input=InputKind.TOKENS if tokens else InputKind.CONTINUOUS,
             output=OutputKind.CLASSIFY,
-            seq_len=SIDE * SIDE,
+            seq_len=self.side**2,
             input_size=LEVELS if tokens else self.channels,
             output_size=10,
             metric="accuracy",
@@ -87,9 +93,20 @@ class Image(PictureTask):
         return self.cfg.inputs
 
     @property
+    def side(self) -> int:
+        """Pixels on a side."""
+        return self.cfg.side
+
+    @property
     def image_shape(self) -> tuple[int, ...]:
-        """32 x 32, grey."""
-        return SIDE, SIDE
+        """Height and width, grey."""
+        return self.side, self.side
+
+    @cached_property
+    def pixels(self) -> NDArray[np.uint8]:
+        """The pictures as stored, or made smaller."""
+        stored = super().pixels
+        return stored if self.side == SIDE else shrunk(stored, self.side)
 
     def make(self, folder: Path, order: Order) -> Description:
         """Read the pictures from the hub, an official archive, or a parquet of pixels."""
@@ -131,7 +148,8 @@ class Image(PictureTask):
     @cached_property
     def scaling(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and standard deviation over the training split."""
-        total, squares = self.data.array("moments")[self.rows("train")].mean(axis=0, dtype=np.float64).T / SIDE**2
+        moments = self.data.array("moments") if self.side == SIDE else _moments(self.pixels)
+        total, squares = moments[self.rows("train")].mean(axis=0, dtype=np.float64).T / self.side**2
         return total.astype(np.float32), np.sqrt(squares - total**2).astype(np.float32)
 
     def export(self, folder: Path) -> None:
@@ -168,6 +186,11 @@ class ImageRGB(Image):
         return "float"
 
     @property
+    def side(self) -> int:
+        """Pixels on a side."""
+        return SIDE
+
+    @property
     def image_shape(self) -> tuple[int, ...]:
         """32 x 32, three channels."""
         return SIDE, SIDE, 3
@@ -177,6 +200,14 @@ class ImageRGB(Image):
         if pictures.pixels.shape[-1] != 3:
             raise LraBenchError(f"{pictures.source} holds grey pictures; image_rgb needs CIFAR-10 in colour")
         return pictures.pixels.reshape(len(pictures.pixels), -1, 3)
+
+
+def shrunk(pixels: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """(N, 32 * 32) grey levels as (N, side * side): means over squares, halves up."""
+    factor = SIDE // side
+    squares = pixels.reshape(len(pixels), side, factor, side, factor)
+    totals = squares.sum(axis=(2, 4), dtype=np.uint32)
+    return ((totals + factor**2 // 2) // factor**2).astype(np.uint8).reshape(len(pixels), -1)
 
 
 def _moments(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from PIL import Image as Pillow
 
 from lra_bench.building import build_task
 from lra_bench.config.compose import compose_task
-from lra_bench.core.errors import LraBenchError
+from lra_bench.core.errors import ConfigError, LraBenchError
 from lra_bench.data.prepared import Order
 from tests import official, real_data
 
@@ -78,6 +78,20 @@ def test_tokens_are_grey_levels(source):
     assert torch.equal(batch.x, torch.from_numpy(GREY[[50, 69]].astype(np.int64)))
     assert batch.y.tolist() == [0, 9]
     assert made.spec.input_size == 256
+
+
+def test_smaller_pictures_are_means_over_squares(source):
+    made = prepared("image", source, "task.side=8")
+    assert made.spec.seq_len == 64
+    train = made.source("train")
+    batch = train.__getitems__(list(range(train.size)))
+    squares = GREY[made.rows("train")].reshape(-1, 8, 4, 8, 4).astype(float).mean((2, 4)).reshape(-1, 64)
+    assert np.abs(batch.x.numpy() - squares).max() <= 0.5
+    x = made.decode(batch).x
+    assert x.mean() == pytest.approx(0, abs=1e-4)
+    assert x.std() == pytest.approx(1, abs=1e-3)
+    with pytest.raises(ConfigError, match=r"task\.side must be 32, 16, 8 or 4"):
+        task("image", "task.side=12")
 
 
 def test_clean_keeps_duplicates_of_test_pictures_out_of_training(source):

@@ -66,9 +66,15 @@ class PictureTask(PreparedTask):
     def scaling(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(shift, scale), each (C,): a pixel p becomes (p - shift) / scale."""
 
+    @cached_property
+    def pixels(self) -> NDArray[np.uint8]:
+        """(N, H * W) or (N, H * W, C)."""
+        stored: NDArray[np.uint8] = self.data.array("pixels")
+        return stored
+
     def source(self, split: Split) -> Source:
         """The pictures of a split."""
-        return PictureSource(self.data.array("pixels"), self.data.labels, self.rows(split))
+        return PictureSource(self.pixels, self.data.labels, self.rows(split))
 
     def decode(self, batch: Batch) -> Batch:
         """Tokens (B, L) int64, or real numbers (B, L, C) float32."""
