@@ -37,6 +37,7 @@ from lra_bench.outcome import (
 from lra_bench.training.checkpoints import Checkpointer
 from lra_bench.training.guard import Guard, TrialStopped
 from lra_bench.training.history import History, logged_metrics, read_history
+from lra_bench.training.linear_model import LinearModel
 from lra_bench.training.loop import StepLoop
 from lra_bench.training.module import LitSequenceModel
 from lra_bench.training.objectives import make_objective
@@ -124,8 +125,9 @@ def _train_and_test(
     outcome.task = outcome.task.model_copy(update={"fingerprint": task.fingerprint(), "baselines": task.baselines()})
     if not peers.leads:
         torch.manual_seed(_seed_of(peers.index, config.seed))
+    model_class = LinearModel if config.optim.name == "least_squares" else LitSequenceModel
     with default_precision(config):
-        module = LitSequenceModel(
+        module = model_class(
             net,
             make_objective(task.spec),
             groups,

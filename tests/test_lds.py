@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -65,6 +66,19 @@ def test_spectra_are_what_they_say(spectrum, symmetric):
         assert sorted(moduli)[-2] <= 0.45 + 1e-9
     np.testing.assert_allclose(sorted(np.abs(system.eigenvalues)), sorted(moduli), atol=1e-9)
     assert np.iscomplexobj(system.eigenvalues) == (spectrum in COMPLEX_SPECTRA)
+
+
+@pytest.mark.parametrize("data_seed", range(3))
+def test_the_asymmetric_preset_has_the_papers_spectrum_and_a_skewed_eigenbasis(data_seed):
+    """On the data seeds of its sweep. Eigenvalues of one sign make A a multiple of the identity, as of data seed 4."""
+    cfg = compose(["task=lds_asymmetric", "model=stu", f"seed={data_seed}"]).config.task
+    paper = compose(["task=lds", "model=stu"]).config.task
+    assert replace(cfg, name="lds", symmetric=True) == paper
+    system, usual = (LDS(each, data_seed, "clean", TrainConfig(), 0).system for each in (cfg, paper))
+    assert not np.allclose(system.A, system.A.T)
+    assert np.linalg.cond(system.from_modal) == pytest.approx(10)
+    np.testing.assert_array_equal(system.eigenvalues, usual.eigenvalues)
+    np.testing.assert_allclose(np.sort(np.linalg.eigvals(system.A)), np.sort(usual.eigenvalues), atol=1e-12)
 
 
 def test_the_default_is_the_papers_system():
@@ -174,7 +188,7 @@ def test_the_fingerprint_moves_with_everything_that_decides_the_data():
     assert make().fingerprint() == prints[0]
 
 
-@pytest.mark.parametrize("name", ["lds", "lds_complex", "lds_noisy", "lds_large"])
+@pytest.mark.parametrize("name", ["lds", "lds_asymmetric", "lds_complex", "lds_noisy", "lds_large"])
 def test_presets_give_finite_data(name):
     cfg = compose([f"task={name}", "model=stu", "task.seq_len=32", "task.test_size=3"]).config.task
     task = LDS(cfg, 0, "clean", TrainConfig(), 0)

@@ -48,6 +48,19 @@ class Config:
         whole = self.backbone.norm != "batch" or self.train.accumulate == 1
         wanted = "1 with backbone.norm=batch, whose statistics are those of the whole batch"
         require(whole, "train.accumulate", wanted, self.train.accumulate)
+        if self.optim.name == "least_squares":
+            self._require_least_squares()
+
+    def _require_least_squares(self) -> None:
+        """One network, one device, plain arithmetic."""
+        why = "with optim.name=least_squares"
+        for key in ("devices", "accumulate"):
+            require(getattr(self.train, key) == 1, f"train.{key}", f"1 {why}", getattr(self.train, key))
+        require(self.train.strategy == "auto", "train.strategy", f"auto {why}", self.train.strategy)
+        require(not self.train.compile, "train.compile", f"false {why}", self.train.compile)
+        precise = self.train.precision != "bf16-mixed"
+        require(precise, "train.precision", f"32-true or 64-true {why}", self.train.precision)
+        require(self.backbone.dropout == 0, "backbone.dropout", f"0 {why}", self.backbone.dropout)
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain types, as written to `config.yaml` and into the record."""

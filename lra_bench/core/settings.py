@@ -88,8 +88,9 @@ class OptimConfig:
     """Optimizer and schedule.
 
     Attributes:
-        name: of the optimizer. SGD has momentum `beta1`.
-        lr: peak learning rate; parameters with a hint use a multiple of it.
+        name: of the optimizer. SGD has momentum `beta1`. After each step of least_squares, weights are those with the
+            least squared error over all examples so far; outputs must be linear in them, as with stu on lds.
+        lr: peak learning rate; parameters with a hint use a multiple of it. least_squares ignores it.
         weight_decay: decoupled for adamw, L2 otherwise.
         beta1: first Adam coefficient, or momentum.
         beta2: second Adam coefficient.
@@ -99,7 +100,7 @@ class OptimConfig:
         grad_clip: largest global gradient norm; null does not clip.
     """
 
-    name: Literal["adam", "adamw", "sgd"] = "adamw"
+    name: Literal["adam", "adamw", "sgd", "least_squares"] = "adamw"
     lr: float = 1e-3
     weight_decay: float = 0.0
     beta1: float = 0.9
@@ -122,6 +123,11 @@ class OptimConfig:
             "positive or null",
             self.grad_clip,
         )
+        if self.name == "least_squares":
+            for key, plain in (("weight_decay", 0), ("schedule", "constant"), ("warmup_steps", 0), ("grad_clip", None)):
+                value = getattr(self, key)
+                wanted = f"{'null' if plain is None else plain} with optim.name=least_squares"
+                require(value == plain, f"optim.{key}", wanted, value)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ def refusal(config: Config) -> str | None:
         "it splits its batches (train.accumulate)": train.accumulate > 1,
         "it is compiled (train.compile)": train.compile,
         "it has mixed precision (train.precision)": train.precision == "bf16-mixed",
+        "its weights are computed (optim.name=least_squares)": config.optim.name == "least_squares",
         "it has dropout": config.backbone.dropout > 0,
         "it has batch normalisation": config.backbone.norm == "batch",
         "it is logged to W&B (tracking.wandb)": config.tracking.wandb in ("online", "offline"),

@@ -12,6 +12,7 @@ from lra_bench.core.errors import ConfigError
 from lra_bench.core.mixer import SequenceMixer
 from lra_bench.core.settings import OptimConfig
 from lra_bench.core.specs import OptimHint
+from lra_bench.training.least_squares import LeastSquares
 
 
 @dataclass
@@ -88,6 +89,8 @@ def make_optimizer(groups: list[ParameterGroup], cfg: OptimConfig) -> Optimizer:
     """The configured optimizer over the groups; one pass over the memory of each parameter where torch can do that."""
     fused = all(p.is_floating_point() for group in groups for p in group.parameters.values())
     arguments = [{"params": list(g.parameters.values()), "lr": g.lr, "weight_decay": g.weight_decay} for g in groups]
+    if cfg.name == "least_squares":
+        return LeastSquares(arguments)
     if cfg.name == "sgd":
         return torch.optim.SGD(arguments, lr=cfg.lr, momentum=cfg.beta1, fused=fused)
     kind = torch.optim.AdamW if cfg.name == "adamw" else torch.optim.Adam
