@@ -35,6 +35,8 @@ CELLS = {
     "paper_filters_exact": 30 * 2 * 5,
     "paper_lru_search": 480 * 3,
     "paper_stu_search": 2 * 2 * 7 * 3,
+    "paper_tuned_lru": 11 * 5,
+    "paper_tuned_stu": 11 * 5,
     "paper_rates": 3 * 2 * 11 * 5,
     "paper_rates_sgd": 3 * 2 * 13 * 5,
     "paper_systems": 5 * 8 * 9 * 3,
