@@ -31,6 +31,7 @@ CELLS = {
     "lra_small_stu": 3 * 3,
     "lra_small_transformer": 3 * 3,
     "paper_curves": 2 * 2 * 4 * 5,
+    "paper_curves_tuned": 2 * 4 * 5,
     "paper_filters": 30 * 3 * 5,
     "paper_filters_exact": 30 * 2 * 5,
     "paper_lru_search": 480 * 3,
