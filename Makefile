@@ -9,7 +9,7 @@ PEERS ?=
 SHAPES := image image256 listops text pathx lds
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow test-gpu bench-gpu floors docs lint check bench clean
+.PHONY: help quickstart test test-slow test-gpu bench-gpu floors docs exhibits rerun lint check bench clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -42,6 +42,13 @@ docs: .venv/.installed-dev  ## write docs/models.md, tasks.md, sweeps.md, schema
 	@$(BIN)/python -m lra_bench.cards .
 	@$(BIN)/python -m lra_bench.sweep_cards .
 	@$(BIN)/python -m lra_bench.schema_files .
+
+exhibits: .venv/.installed  ## write docs/report/ and the tables of docs/findings.md from the records in results/
+	@$(BIN)/python -m lra_bench.exhibits .
+
+rerun: .venv/.installed  ## measure an exhibit again and compare it with its records: make rerun EXHIBIT=figure-3b
+	@test -n "$(EXHIBIT)" || { echo "say which exhibit of docs/exhibits.yaml: make rerun EXHIBIT=figure-3b" >&2; exit 1; }
+	@$(BIN)/python -m lra_bench.exhibits.rerun . $(EXHIBIT)
 
 lint: .venv/.installed-dev  ## ruff and mypy
 	@$(BIN)/ruff check .

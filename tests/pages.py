@@ -14,6 +14,7 @@ from lra_bench.report.figures.style import svg_text
 from lra_bench.report.formats.page import render
 from lra_bench.report.rate_table import rate_table
 from lra_bench.report.table import Column, Entry, Group, Table
+from lra_bench.report.usable import board_table
 from tests.records import boards_of, make_config, make_record
 
 HOSTILE = [
@@ -162,7 +163,7 @@ def leaderboard() -> Table:
 
 
 def _section(place: int, board: Board) -> Section:
-    return Section(board, rate_table(board), (picture(f"{place}-picture"),))
+    return Section(board, rate_table(board), board_table(board), (picture(f"{place}-picture"),))
 
 
 def _measured_line(name: str, rank: int | None, values: tuple[float | None, ...], parameters: int) -> tuple[Entry, ...]:

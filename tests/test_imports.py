@@ -47,6 +47,7 @@ ALLOWED = {
     "benchmarks": (FRAMEWORK | {"stacked"}, {"lightning"}),
     "cards": ({"config", "core", "task_cards"}, set()),
     "task_cards": ({"building", "config", "core", "data"}, set()),
+    "exhibits": ({"core", "nn", "report"}, set()),
     "schema_files": ({"core", "report"}, set()),
     "sweep_cards": ({"config", "core", "trials"}, set()),
     "cli": (FRAMEWORK | {"benchmarks", "cards", "cli", "stacked", "task_cards", "testing"}, {"matplotlib"}),

@@ -187,11 +187,11 @@ def test_boards_never_mix(changes):
     assert [len(board.trials) for board in boards] == [1, 1]
 
 
-def test_boards_of_one_task_are_told_apart_by_their_settings():
+def test_boards_of_one_task_are_told_apart_by_their_settings_and_sorted_by_their_numbers():
     other = make_config()
     other["task"]["seq_len"] = 1024
-    labels = {board.label for board in boards_of([make_record(), make_record(trial_id="other", config=other)])}
-    assert labels == {"lds seq_len=512", "lds seq_len=1024"}
+    labels = [board.label for board in boards_of([make_record(), make_record(trial_id="other", config=other)])]
+    assert labels == ["lds seq_len=512", "lds seq_len=1024"]
 
 
 def test_rows_differ_in_what_defines_them_and_say_so():

@@ -14,7 +14,7 @@ from lra_bench.report.build import build_report
 from lra_bench.report.formats.exports import comma_separated, csv_safe, markdown, markdown_safe
 from lra_bench.report.formats.terminal import WIDTH, terminal_text
 from lra_bench.report.rate_table import rate_table
-from lra_bench.report.tolerance import frame as sensitivity_frame
+from lra_bench.report.sensitivity_frame import frame as sensitivity_frame
 from tests.pages import HOSTILE, hostile_record, page_of
 from tests.records import boards_of, frame_of_records, make_record, realistic_records
 

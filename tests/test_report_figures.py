@@ -18,7 +18,8 @@ from lra_bench.report.figures.gallery import Drawing, board_drawings, shared_dra
 from lra_bench.report.figures.medians import median_curve
 from lra_bench.report.figures.pictures import FEW, paint
 from lra_bench.report.figures.rates import sensitivity_figure
-from lra_bench.report.tolerance import area, best_cell, frame
+from lra_bench.report.sensitivity_frame import frame
+from lra_bench.report.tolerance import area, best_cell
 from lra_bench.report.trial import measured
 from tests.records import TASK, boards_of, make_config, make_record, realistic_records
 

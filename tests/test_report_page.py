@@ -166,7 +166,9 @@ def test_leaderboard_keeps_groups_notes_and_marks(page):
     ("entry", "attribute"),
     [
         (Entry("0.0120", 0.01199), ' data-value="0.01199"'),
+        (Entry("1.23", 1.2345678901234567), ' data-value="1.23456789"'),
         (Entry("12", 12), ""),
+        (Entry("12", 12.0), ""),
         (Entry("failed", math.inf), ' data-value=""'),
         (Entry("none", math.nan), ' data-value=""'),
         (Entry("stu", "stu"), ""),

@@ -45,7 +45,8 @@ def report(runs: tuple[Path, ...], out: Path, against: str | None, mix: bool) ->
         click.echo(printable(f"left out: {problem.place} {problem.reason}"), err=True)
     with progress("drawing figures") as on_figure:
         content = build_report(frame, out, _filters(trials_of(frame)), against, mix, on_figure)
-    for table in (*content.leaderboards, *(section.rates for section in content.sections)):
+    of_boards = (table for section in content.sections for table in (section.rates, section.usable))
+    for table in (*content.leaderboards, *of_boards):
         click.echo(terminal_text(table.without_quoted) + "\n")
     click.echo(f"Report: {out / 'index.html'}")
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lra_bench.report.figures.filters import filter_count_figure, filters_figure
     from lra_bench.report.figures.rates import sensitivity_figure
     from lra_bench.report.frame import boards, leaderboard, load_records, sensitivity
+    from lra_bench.report.usable import failure_table, usable_difference, usable_range, usable_table
 
 _HOME = {
     "best_curves_figure": "figures.curves",
@@ -22,6 +23,7 @@ _HOME = {
     "cloud_figure": "figures.curves",
     "cost_figure": "figures.cost",
     "curves_figure": "figures.curves",
+    "failure_table": "usable",
     "features_figure": "figures.features",
     "filter_count_figure": "figures.filters",
     "filters_figure": "figures.filters",
@@ -31,6 +33,9 @@ _HOME = {
     "load_records": "frame",
     "sensitivity": "frame",
     "sensitivity_figure": "figures.rates",
+    "usable_difference": "usable",
+    "usable_range": "usable",
+    "usable_table": "usable",
 }
 
 __all__ = [
@@ -40,6 +45,7 @@ __all__ = [
     "cloud_figure",
     "cost_figure",
     "curves_figure",
+    "failure_table",
     "features_figure",
     "filter_count_figure",
     "filters_figure",
@@ -49,6 +55,9 @@ __all__ = [
     "load_records",
     "sensitivity",
     "sensitivity_figure",
+    "usable_difference",
+    "usable_range",
+    "usable_table",
 ]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -22,6 +23,8 @@ from lra_bench.report.trial import Trial
 
 NOT_COMPARED = ("optim.lr", "seed", "data_seed", *NOT_RESULT_RELEVANT)
 """Config keys and sections in which the trials of one row may differ: what is swept, and where and how fast it ran."""
+
+_NUMBER = re.compile(r"(\d+(?:\.\d+)?)")
 
 SUBMISSION = "submission"
 """Key that keeps rows of different submissions apart."""
@@ -89,11 +92,13 @@ def _grouped(trials: Iterable[Trial], key: Callable[[Trial], Any]) -> list[tuple
     return sorted(groups.items())
 
 
-def _conditions(trial: Trial, mix: bool) -> tuple[str, ...]:
+def _conditions(trial: Trial, mix: bool) -> tuple[str | tuple[str | float, ...], ...]:
+    """What decides in which boards a trial may be, in an order in which 128 steps come before 1,024."""
     record = trial.record
     task = json.dumps(setting(record, "task"), sort_keys=True)
+    parts = tuple(float(part) if place % 2 else part for place, part in enumerate(_NUMBER.split(task)))
     rules = () if mix else (record.track, record.protocol)
-    return str(setting(record, "task.name")), task, *rules, trial.tier
+    return str(setting(record, "task.name")), parts, task, *rules, trial.tier
 
 
 def _contract(trial: Trial) -> tuple[Any, ...]:

@@ -46,12 +46,16 @@ class Section:
     Attributes:
         board: its trials.
         rates: `rate_table` of the board.
+        usable: its usable learning rates, seed by seed.
         pictures: drawn of this board alone.
+        search: what the search over one model's settings came to, in sentences; none where there was no search.
     """
 
     board: Board
     rates: Table
+    usable: Table
     pictures: tuple[Picture, ...]
+    search: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from lra_bench.report.aggregate import aggregate
 from lra_bench.report.board import Board
 from lra_bench.report.content import Problem
 from lra_bench.report.files.records import find_trials
+from lra_bench.report.sensitivity_frame import frame as sensitivity_frame
 from lra_bench.report.standings import assembly as standings
-from lra_bench.report.tolerance import frame as sensitivity_frame
 from lra_bench.report.trial import Trial
 
 UNREADABLE = "unreadable"

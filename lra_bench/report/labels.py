@@ -1,8 +1,13 @@
 """Names for things that are alike: the name, and the settings that set it apart from its namesakes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from lra_bench.report import formatting
+
+_COMPUTED = re.compile(r"-?\d+\.\d{10,}")
+"""A number with more decimals than anybody types."""
 
 
 def differing_keys(settings: Sequence[Mapping[str, str]]) -> list[str]:
@@ -11,18 +16,42 @@ def differing_keys(settings: Sequence[Mapping[str, str]]) -> list[str]:
     return [key for key in keys if len({each.get(key) for each in settings}) > 1]
 
 
-def label(name: str, settings: Mapping[str, str], keys: Sequence[str]) -> str:
-    """The name with the values of `keys`: `stu num_filters=16`. Values are JSON texts."""
-    parts = [f"{_short(key, {*settings, *keys})}={formatting.plain(settings.get(key, 'unset'))}" for key in keys]
-    return " ".join([name, *parts])
+def namesakes(name: str, settings: Sequence[Mapping[str, str]], keys: Sequence[str]) -> list[str]:
+    """Labels of things of one name, with the values of `keys`: `stu num_filters=16`.
+
+    Numbers of ten decimals or more are rounded to four digits, unless that makes two labels equal.
+
+    Args:
+        name: which they share.
+        settings: of each, by dotted key, values as JSON texts.
+        keys: that are shown.
+    """
+    short = [_label(name, each, keys, rounded) for each in settings]
+    if len(set(short)) == len(short):
+        return short
+    return [_label(name, each, keys, formatting.plain) for each in settings]
 
 
 def labels(named_settings: Sequence[tuple[str, Mapping[str, str]]]) -> list[str]:
     """Each name, with the settings in which those of that name differ."""
-    return [
-        label(name, settings, differing_keys([other for other_name, other in named_settings if other_name == name]))
-        for name, settings in named_settings
-    ]
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, (name, _) in enumerate(named_settings):
+        places[name].append(place)
+    found: dict[int, str] = {}
+    for name, own in places.items():
+        settings = [named_settings[place][1] for place in own]
+        found |= dict(zip(own, namesakes(name, settings, differing_keys(settings)), strict=True))
+    return [found[place] for place in range(len(named_settings))]
+
+
+def _label(name: str, settings: Mapping[str, str], keys: Sequence[str], written: Callable[[str], str]) -> str:
+    parts = [f"{_short(key, {*settings, *keys})}={written(settings.get(key, 'unset'))}" for key in keys]
+    return " ".join([name, *parts])
+
+
+def rounded(value: str) -> str:
+    """A setting's JSON text as people write it, a number of ten decimals or more with four digits."""
+    return f"{float(value):.4g}" if _COMPUTED.fullmatch(value) else formatting.plain(value)
 
 
 def _short(key: str, keys: Iterable[str]) -> str:

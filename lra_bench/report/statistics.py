@@ -18,7 +18,7 @@ class Summary:
     Attributes:
         n: number of values, failed ones included.
         median: infinite once half of the values are.
-        mean: infinite once one value is.
+        mean: infinite once one value is; NaN where there are infinities of both signs.
         minimum: smallest value.
         maximum: largest value.
         low: lower end of the interval of the median.
@@ -34,7 +34,7 @@ class Summary:
     high: float
 
 
-@np.errstate(over="ignore")
+@np.errstate(over="ignore", invalid="ignore")
 def summarise(values: Sequence[float]) -> Summary:
     """Summary of at least one value, none of them NaN. The order of the values does not matter.
 

@@ -1,19 +1,13 @@
 """How a row depends on its learning rate: the best one, and how far one may miss it."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from lra_bench.core.record import Status
-from lra_bench.report import formatting
-from lra_bench.report.board import Board, Cell, Metric, Row
-from lra_bench.report.cost import cost
-
-if TYPE_CHECKING:
-    import pandas as pd
+from lra_bench.report.board import Cell, Metric, Row
 
 COST_LEFT = {False: (0.1, 0.01), True: (0.5, 0.1)}
 """Thresholds, by `higher_is_better`, as shares of the trivial predictor's distance from the perfect value."""
@@ -67,9 +61,35 @@ def thresholds(metric: Metric) -> tuple[float, ...]:
     """The values of `metric` that count as good and as very good, the same for every row of a board."""
     if not math.isfinite(metric.chance):
         return ()
-    return tuple(
-        metric.perfect + share * (metric.chance - metric.perfect) for share in COST_LEFT[metric.higher_is_better]
-    )
+    return tuple(threshold(metric, share) for share in COST_LEFT[metric.higher_is_better])
+
+
+def threshold(metric: Metric, share: float) -> float:
+    """The value that leaves `share` of the distance from chance to the perfect value; NaN where chance is unknown."""
+    return metric.perfect + share * (metric.chance - metric.perfect)
+
+
+def unbroken(rates: Sequence[float], costs: Sequence[float], limit: float) -> Width | None:
+    """The run of neighbouring rates around the least cost, the first among equals, that all cost at most `limit`.
+
+    Args:
+        rates: ascending.
+        costs: of each rate; NaN where it was not measured, which ends the run and leaves it open-ended.
+        limit: the greatest cost that is good enough, finite.
+
+    Returns:
+        None if even the least cost is above the limit.
+    """
+    good = [cost <= limit for cost in costs]
+    first = last = min(range(len(costs)), key=lambda place: math.inf if math.isnan(costs[place]) else costs[place])
+    if not good[first]:
+        return None
+    while first > 0 and good[first - 1]:
+        first -= 1
+    while last < len(costs) - 1 and good[last + 1]:
+        last += 1
+    beyond = (math.nan, *costs, math.nan)
+    return Width(rates[first], rates[last], open_ended=math.isnan(beyond[first]) or math.isnan(beyond[last + 2]))
 
 
 def sensitivity(row: Row, metric: Metric) -> Sensitivity:
@@ -111,20 +131,6 @@ def area(cells: Sequence[Cell], metric: Metric) -> float | None:
     return float(np.trapezoid(scores, decades) / (decades[-1] - decades[0]))
 
 
-def frame(boards: Sequence[Board]) -> "pd.DataFrame":
-    """How every row of every board depends on its learning rate, and what it costs: one line each.
-
-    Returns:
-        The board's label, task and conditions; the row's label, numbers of trials and failures; rates tried, best rate,
-        whether that is the last one tried; test metric there; the ends and the width in decades of the rates that meet
-        the thresholds `good`, `very_good` and `own`; `area`; `diverged`, of all trials, and `diverged_per_rate`, a text
-        of the rates at which trials diverged with their share; and the fields of `Cost`. What does not exist is None.
-    """
-    import pandas as pd
-
-    return pd.DataFrame([_line(board, row) for board in boards for row in board.rows], dtype=object)
-
-
 def best_cell(cells: Sequence[Cell], metric: Metric) -> Cell | None:
     """The cell with the best mean over seeds, the lowest rate among equals; None if every mean is infinite."""
     best = min(cells, key=lambda cell: metric.cost(cell.val.mean))
@@ -138,64 +144,4 @@ def best_median(cells: Sequence[Cell], metric: Metric) -> Cell:
 
 def _width(cells: Sequence[Cell], metric: Metric, cost: float) -> Width | None:
     """The unbroken run of rates around the best median whose medians all cost at most `cost`."""
-    good = [metric.cost(cell.val.median) <= cost for cell in cells]
-    first = last = cells.index(best_median(cells, metric))
-    if not good[first]:
-        return None
-    while first > 0 and good[first - 1]:
-        first -= 1
-    while last < len(cells) - 1 and good[last + 1]:
-        last += 1
-    return Width(cells[first].rate, cells[last].rate, open_ended=first == 0 or last == len(cells) - 1)
-
-
-def _line(board: Board, row: Row) -> dict[str, object]:
-    found = sensitivity(row, board.metric)
-    test = found.best.test if found.best else None
-    limits = dict(zip(("good", "very_good"), thresholds(board.metric), strict=False))
-    return {
-        "board": board.label,
-        "task": board.task,
-        "task_version": board.version,
-        "tier": board.tier,
-        "track": board.track,
-        "protocol": board.protocol,
-        "origin": board.origin or "",
-        "model": row.label,
-        "trials": len(row.trials),
-        "missing_trials": row.missing,
-        "failed_trials": sum(row.failures.values()),
-        "failures": formatting.named(row.failures),
-        "rates_tried": len(row.cells),
-        "lowest_rate": row.cells[0].rate,
-        "highest_rate": row.cells[-1].rate,
-        "best_rate": found.best.rate if found.best else None,
-        "best_rate_at_edge": found.at_edge,
-        "test_metric": board.metric.name,
-        "test_n": test.n if test else None,
-        "test_median": test.median if test else None,
-        "test_low": test.low if test else None,
-        "test_high": test.high if test else None,
-        "test_mean": test.mean if test else None,
-        **dict(_widths(found, limits)),
-        "area": found.area,
-        "diverged": row.failures.get(Status.DIVERGED, 0) / len(row.trials),
-        "diverged_per_rate": "; ".join(
-            f"{formatting.rate(cell.rate)}: {share:.3g}"
-            for cell, share in zip(row.cells, found.diverged, strict=True)
-            if share
-        ),
-        **asdict(cost(row)),
-    }
-
-
-def _widths(found: Sensitivity, limits: Mapping[str, float]) -> Iterator[tuple[str, object]]:
-    widths = {**dict(zip(limits, found.widths, strict=True)), "own": found.own_width}
-    for name in ("good", "very_good", "own"):
-        width = widths.get(name)
-        if name != "own":
-            yield f"{name}_threshold", limits.get(name)
-        yield f"{name}_lowest_rate", width.low if width else None
-        yield f"{name}_highest_rate", width.high if width else None
-        yield f"{name}_decades", width.decades if width else None
-        yield f"{name}_open_ended", width.open_ended if width else None
+    return unbroken([cell.rate for cell in cells], [metric.cost(cell.val.median) for cell in cells], cost)

@@ -32,8 +32,11 @@ from lra_bench.report.figures.style import GREY, WIDTH, drawable, house_style, l
 from lra_bench.report.tolerance import best_cell
 
 PANELS_PER_LINE = 3
-PANEL_LETTERS = 26
+PANEL_LETTERS = 24
 """Characters that fit on one line of a panel's title."""
+
+TITLE_LINE = 0.15
+"""Inches of such a line."""
 
 CLOUD_FROM = 3
 """Fewest rows of one model that make a cloud."""
@@ -48,17 +51,19 @@ def curves_figure(board: Board) -> Figure:
     rows = shown_rows(board)
     columns = min(PANELS_PER_LINE, len(rows))
     lines = math.ceil(len(rows) / columns)
-    figure = Figure(figsize=(2.2 * columns + 1.2, 1.9 * lines + 0.5), layout="constrained")
+    titles = [wrapped(name_of(row), PANEL_LETTERS) for row in rows]
+    height = 1.9 + TITLE_LINE * max(title.count("\n") for title in titles)
+    figure = Figure(figsize=(2.2 * columns + 1.2, height * lines + 0.5), layout="constrained")
     panels = list(figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).flat)
     rates = sorted({cell.rate for row in rows for cell in row.cells})
     colors = ScalarMappable(LogNorm(rates[0] / 1.01, rates[-1] * 1.01), sequential())
     shades = dict(zip(rates, colors.to_rgba(np.array(rates)), strict=True))
     curves = [[median_curve(cell, board.metric) for cell in row.cells] for row in rows]
     _step_axis(panels[0], board.metric, [curve for group in curves for curve in group])
-    for axes, row, group in zip(panels, rows, curves, strict=False):
+    for axes, row, title, group in zip(panels, rows, titles, curves, strict=False):
         for cell, curve in zip(row.cells, group, strict=True):
             draw_curve(axes, curve, tuple(shades[cell.rate]))
-        axes.set_title(wrapped(name_of(row), PANEL_LETTERS), fontsize="small")
+        axes.set_title(title, fontsize="small")
     for place, axes in enumerate(panels):
         axes.set_visible(place < len(rows))
         axes.tick_params(labelbottom=place + columns >= len(rows), labelsize="small")

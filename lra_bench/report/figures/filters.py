@@ -11,16 +11,22 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lra_bench.report.board import Board, Metric
-from lra_bench.report.figures.axes import label_at, legend_below, log_ticks, metric_axis, model_of
+from lra_bench.report.board import Board, Cell, Metric
+from lra_bench.report.figures.axes import LEGEND_LETTERS, label_at, legend_below, log_ticks, metric_axis, model_of
 from lra_bench.report.figures.medians import Floats
-from lra_bench.report.figures.style import COLORS, GREY, WIDTH, drawable, house_style, look, sequential
+from lra_bench.report.figures.style import COLORS, GREY, WIDTH, drawable, house_style, look, sequential, wrapped
 from lra_bench.report.labels import labels
 from lra_bench.report.statistics import Summary
 from lra_bench.report.tolerance import best_cell
 
 FILTERS_SHOWN = (1, 2, 3, 5, 10, 20)
 COUNT = "model.num_filters"
+
+HOW_OFTEN = ("train.log_every", "train.val_every")
+"""Settings that say how often something is measured."""
+
+_Rest = tuple[tuple[str, str], ...]
+"""All settings of a row but the number of filters."""
 
 
 @house_style()
@@ -56,31 +62,41 @@ class FilterSweep:
     Attributes:
         name: of the model, and what sets this sweep apart from others of it.
         counts: numbers of filters, ascending.
-        tests: test metric at the best learning rate; None where there is no such rate.
+        cells: at the best learning rate; None where there is no such rate.
     """
 
     name: str
     counts: tuple[int, ...]
-    tests: tuple[Summary | None, ...]
+    cells: tuple[Cell | None, ...]
+
+    @property
+    def tests(self) -> tuple[Summary | None, ...]:
+        """Test metric at the best learning rate; None where there is no such rate."""
+        return tuple(None if cell is None else cell.test for cell in self.cells)
 
 
 def filter_sweeps(board: Board) -> list[FilterSweep]:
     """The board's sweeps over at least two numbers of filters."""
-    groups: dict[tuple[tuple[str, str], ...], dict[int, Summary | None]] = defaultdict(dict)
+    groups: dict[_Rest, dict[int, Cell | None]] = defaultdict(dict)
     names = {}
     for row in board.rows:
         count = row.settings.get(COUNT, "")
         if count.isdecimal() and count.isascii():
             rest = tuple(sorted((key, value) for key, value in row.settings.items() if key != COUNT))
-            best = best_cell(row.cells, board.metric)
-            groups[rest][int(count)] = None if best is None else best.test
+            groups[rest][int(count)] = best_cell(row.cells, board.metric)
             names[rest] = model_of(row)
-    sweeps = sorted((rest, sorted(tests.items())) for rest, tests in groups.items() if len(tests) > 1)
-    shown = labels([(names[rest], dict(rest)) for rest, _ in sweeps])
+    sweeps = {rest: dict(sorted(cells.items())) for rest, cells in sorted(groups.items()) if len(cells) > 1}
+    shown = _names([(names[rest], dict(rest)) for rest in sweeps])
     return [
-        FilterSweep(name, tuple(count for count, _ in tests), tuple(test for _, test in tests))
-        for name, (_, tests) in zip(shown, sweeps, strict=True)
+        FilterSweep(name, tuple(cells), tuple(cells.values()))
+        for name, cells in zip(shown, sweeps.values(), strict=True)
     ]
+
+
+def _names(named_settings: Sequence[tuple[str, dict[str, str]]]) -> list[str]:
+    """Labels without how often errors were measured, unless nothing else tells two apart."""
+    short = labels([(name, {k: v for k, v in own.items() if k not in HOW_OFTEN}) for name, own in named_settings])
+    return short if len(set(short)) == len(short) else labels(named_settings)
 
 
 @house_style()
@@ -101,7 +117,10 @@ def filter_count_figure(board: Board) -> Figure | None:
     metric_axis(axes, board.metric, [value for test in tests for value in (test.low, test.median, test.high)])
     axes.set(xlabel="number of spectral filters K", ylabel=f"test {drawable(board.metric.name)} at best rate")
     axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
-    entries = [(drawable(sweep.name), _sweep(axes, sweep, board.metric, place)) for place, sweep in enumerate(sweeps)]
+    entries = [
+        (wrapped(drawable(sweep.name), LEGEND_LETTERS), _sweep(axes, sweep, board.metric, place))
+        for place, sweep in enumerate(sweeps)
+    ]
     length = board.shared.get("task.seq_len", "")
     if not board.metric.higher_is_better and length.isdecimal() and length.isascii() and int(length) > 1:
         slope = _slope(axes, sweeps, int(length))

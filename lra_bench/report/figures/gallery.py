@@ -105,8 +105,18 @@ _OF_A_BOARD = (
 )
 
 
-def board_drawings(board: Board, place: int) -> list[Drawing]:
-    """The figures of one board, which is number `place` of the report. Some of them may lack their data."""
+KINDS = tuple(kind.name for kind in _OF_A_BOARD)
+"""Names of the kinds of figures of one board."""
+
+
+def board_drawings(board: Board, place: int, kinds: Sequence[str] = KINDS) -> list[Drawing]:
+    """The figures of one board, which is number `place` of the report. Some of them may lack their data.
+
+    Args:
+        board: whose trials are drawn.
+        place: number that keeps names apart.
+        kinds: which figures, of `KINDS`.
+    """
     words = {"metric": board.metric.name, "rows": _rows(board)}
     return [
         Drawing(
@@ -117,6 +127,7 @@ def board_drawings(board: Board, place: int) -> list[Drawing]:
             draw=partial(kind.draw, board),
         )
         for kind in _OF_A_BOARD
+        if kind.name in kinds
     ]
 
 

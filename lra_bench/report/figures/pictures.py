@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from lra_bench.core.errors import LraBenchError
 from lra_bench.report.content import Picture
 from lra_bench.report.figures.gallery import Drawing
-from lra_bench.report.figures.style import write_figure
+from lra_bench.report.figures.style import settled_svg, write_figure
 
 FEW = 12
 """Up to so many drawings are painted here: processes of their own take a second to start."""
@@ -50,6 +50,15 @@ def paint(drawings: Sequence[Drawing], folder: Path, on_done: OnDone | None = No
         Picture(drawing.name, drawing.title, drawing.caption, drawing.alt, svgs[drawing.name])
         for drawing in drawings
         if drawing.name in svgs
+    ]
+
+
+def painted(drawings: Sequence[Drawing]) -> list[Picture]:
+    """Paint drawings as elements of a page, without files; those without data are left out."""
+    return [
+        Picture(drawing.name, drawing.title, drawing.caption, drawing.alt, settled_svg(figure, drawing.name))
+        for drawing in drawings
+        if (figure := drawing.draw()) is not None
     ]
 
 

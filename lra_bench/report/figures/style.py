@@ -27,7 +27,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 LineStyle = Literal["-", "--", "-.", ":"]
 LINES: tuple[LineStyle, ...] = ("-", "--", "-.", ":")
 GREY = "#5f5f5f"
-LONGEST_LABEL = 90
+LONGEST_LABEL = 110
 
 WIDTH = 6.4
 """Inches of a figure: a page's text in print, and still readable where a phone shows it at half its size."""
@@ -106,16 +106,22 @@ def write_figure(figure: Figure, folder: Path, name: str) -> str:
 
     The figure's layout is done once, is the same in all of them, and is final.
     """
-    if (layout := figure.get_layout_engine()) is not None:
-        layout.execute(figure)
-        figure.set_layout_engine("none")
-    svg = svg_text(figure, name)
+    svg = settled_svg(figure, name)
     write_atomically(folder / f"{name}.svg", svg)
     with replacing(folder / f"{name}.pdf") as temporary:
         about = {"CreationDate": None, "Creator": None, "Producer": None}
         FigureCanvasPdf(figure).print_pdf(temporary, metadata=about)  # type: ignore[no-untyped-call]
     write_png(figure, folder / f"{name}.png")
     return svg
+
+
+@house_style()
+def settled_svg(figure: Figure, name: str) -> str:
+    """Do the figure's layout, which is final then, and return its SVG."""
+    if (layout := figure.get_layout_engine()) is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")
+    return svg_text(figure, name)
 
 
 @house_style()

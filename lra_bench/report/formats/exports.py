@@ -29,7 +29,7 @@ _CELL_START = re.compile(r"(^|;)(\s*)(?=(\S))")
 
 def markdown(tables: Sequence[Table]) -> str:
     """The tables one below the other, in GitHub's Markdown: title, conditions, rows and notes of each."""
-    return "\n".join(["# Leaderboard\n", *map(_markdown_table, tables)])
+    return "\n".join(["# Leaderboard\n", *map(_titled, tables)])
 
 
 def markdown_safe(text: str) -> str:
@@ -76,10 +76,13 @@ def _csv_cell(value: object) -> str:
     return csv_safe(str(value))
 
 
-def _markdown_table(table: Table) -> str:
+def _titled(table: Table) -> str:
+    return f"## {markdown_safe(table.title)}\n\n{markdown_table(table)}"
+
+
+def markdown_table(table: Table) -> str:
+    """One table without its title: conditions, rows and notes."""
     lines = [
-        f"## {markdown_safe(table.title)}",
-        "",
         *([markdown_safe(sentence(table.conditions)), ""] if table.conditions else []),
         _markdown_line(markdown_safe(column.header) for column in table.columns),
         _markdown_line(_alignment(place, column) for place, column in enumerate(table.columns)),

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lra_bench.core.record import RunRecord, Status
@@ -18,12 +18,16 @@ from lra_bench.report.content import Content, Picture
 from lra_bench.report.formats import page_tables
 from lra_bench.report.formats.links import followable
 from lra_bench.report.rate_table import EDGE
+from lra_bench.report.search_verdict import MATCH_FACTOR
 from lra_bench.report.table import Entry
 from lra_bench.report.tolerance import COST_LEFT, OWN_FACTOR
 from lra_bench.report.trial import Trial
 
 LONG = 30
 """Tables with more rows than this have a height of their own, and headers that stay in sight."""
+
+SORTED_DIGITS = 9
+"""Significant ones of what entries are sorted by: the last of their 16 differ from one processor to another."""
 
 MANY = 10
 """More notes than this below a table are folded away."""
@@ -38,7 +42,7 @@ def render(content: Content) -> str:
     trials = [trial for board in boards for trial in board.trials]
     script = (files("lra_bench.report.formats") / "templates/report.js").read_text(encoding="utf-8")
     return (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             content=content,
@@ -53,9 +57,8 @@ def render(content: Content) -> str:
             environments=_environments(trials),
             shares=COST_LEFT,
             own_factor=OWN_FACTOR,
+            match_factor=MATCH_FACTOR,
             edge=EDGE,
-            long=LONG,
-            many=MANY,
         )
     )
 
@@ -76,7 +79,7 @@ def sort_key(entry: Entry) -> str | None:
     """What an entry is sorted by: None where that is its text, empty where there is nothing."""
     value = entry.value
     if isinstance(value, float):
-        value = repr(float(value)) if math.isfinite(value) else ""
+        value = f"{value:.{SORTED_DIGITS}g}" if math.isfinite(value) else ""
     key = str(value)
     return None if key == entry.text else key
 
@@ -97,9 +100,11 @@ def width(picture: Picture) -> int:
     return round(float(found.group(1))) if found else 480
 
 
-def _environment() -> Environment:
+def environment(*packages: str) -> Environment:
+    """What pages are made with: the report's templates, style, filters and macros, and the templates of `packages`."""
+    loaders = [PackageLoader(package) for package in (*packages, __package__)]
     environment = Environment(
-        loader=PackageLoader("lra_bench.report.formats"),
+        loader=ChoiceLoader(loaders),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -124,6 +129,8 @@ def _environment() -> Environment:
         followable=followable,
         sort_key=sort_key,
         zip=zip,
+        long=LONG,
+        many=MANY,
     )
     return environment
 

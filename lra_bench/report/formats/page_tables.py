@@ -7,6 +7,7 @@ from pathlib import Path
 from lra_bench.report import formatting
 from lra_bench.report.board import Board, Cell, Row
 from lra_bench.report.content import Problem
+from lra_bench.report.files.search import FILE_NAME
 from lra_bench.report.formats.links import relative_address, relative_place, web_address
 from lra_bench.report.rate_table import interval
 from lra_bench.report.statistics import Summary
@@ -167,10 +168,16 @@ def _interval(summary: Summary) -> Entry:
 
 
 def _trial(trial: Trial, folder: Path) -> Entry:
-    """Its id, with a link to its folder where it was read from a file."""
+    """Its id, with a link to its folder, or to its record in a submission, where it was read from a file."""
     name = trial.record.trial_id
-    address = relative_address(trial.file.parent, folder) + "/" if trial.file else None
-    return Entry(name if name.strip() else formatting.NOTHING, name, link=address)
+    return Entry(name if name.strip() else formatting.NOTHING, name, link=_address(trial.file, folder))
+
+
+def _address(file: Path | None, folder: Path) -> str | None:
+    if file is None:
+        return None
+    own = file.name == FILE_NAME
+    return f"{relative_address(file.parent, folder)}/" if own else relative_address(file, folder)
 
 
 def _tracking(trial: Trial) -> Entry:

@@ -1,15 +1,20 @@
 """Tables for a terminal: fewer columns, short names, a fixed greatest width."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from lra_bench.report.formatting import Interval, cut, display_width, printable
-from lra_bench.report.table import Column, Table
+from lra_bench.report.table import Column, Group, Table
 
 WIDTH = 100
 GAP = 2
 NARROWEST = 14
 """What is left of a column of words at least."""
+
+LONG = 25
+"""A group of more rows is cut to so many: it was asked for as a page, and this is a glance at it."""
 
 WITHOUT_INTERVALS = "(intervals: see the report)"
 
@@ -20,18 +25,22 @@ def terminal_text(table: Table) -> str:
     """The table as lines of plain text without control characters, at most `WIDTH` columns wide.
 
     Words are cut where it is too wide; then intervals are left out; then columns move below, beside the first again.
+    Where cutting would make two names the same, each stands in full above its numbers. Of long groups the first rows
+    are shown.
     """
     table = table.narrow
-    title = f"{table.title}: {table.conditions}"
-    lines = _cut(_lines(table), table.columns)
-    if _width(_widths(lines)) > WIDTH:
-        lines = _cut(_without_intervals(_lines(table), table.columns), table.columns)
-        title = f"{title} {WITHOUT_INTERVALS}"
-    titles = _titles(table)
+    shown = replace(table, groups=tuple(replace(group, rows=group.rows[:LONG]) for group in table.groups))
+    between = _between(table.groups)
+    given = _lines(shown)
+    lines, complete = _fit(given, table.columns)
+    if len({line[0] for line in lines}) < len({line[0] for line in given}):
+        for place, (name, *_) in enumerate(given[1:], 1):
+            between[place] += textwrap.wrap(name, WIDTH, subsequent_indent="  ")
+        lines, complete = _fit([given[0], *(["", *numbers] for _, *numbers in given[1:])], table.columns)
+    title = f"{table.title}: {table.conditions}" + ("" if complete else f" {WITHOUT_INTERVALS}")
     text = [_fitted(line, WIDTH) for line in textwrap.wrap(printable(title), WIDTH, subsequent_indent="  ")]
     for block in _blocks(lines):
-        for place, line in enumerate(_aligned(block)):
-            text += [*titles.get(place, ()), line]
+        text += _laid_out(block, between)
     return "\n".join(text)
 
 
@@ -51,15 +60,25 @@ def _cell(text: str, column: Column) -> str:
     return text if column.wordy else f"{parts.number} {parts.remark}".rstrip()
 
 
-def _titles(table: Table) -> dict[int, tuple[str]]:
-    """Titles of groups, by the number of the line that they stand above."""
-    titles: dict[int, tuple[str]] = {}
+def _between(groups: Sequence[Group]) -> dict[int, list[str]]:
+    """Titles of groups, and how many rows each has more than are shown, by the number of the line they stand above."""
+    between: dict[int, list[str]] = defaultdict(list)
     place = 1
-    for group in table.groups:
+    for group in groups:
         if group.title and group.rows:
-            titles[place] = (_fitted(f"-- {printable(group.title)} --", WIDTH),)
-        place += len(group.rows)
-    return titles
+            between[place].append(f"-- {printable(group.title)} --")
+        place += len(group.rows[:LONG])
+        if len(group.rows) > LONG:
+            between[place].append(f"... and {len(group.rows) - LONG:,} more, see the report")
+    return between
+
+
+def _fit(lines: Lines, columns: Sequence[Column]) -> tuple[Lines, bool]:
+    """The lines with words cut, and without intervals where that is not enough; and whether nothing was left out."""
+    fitted = _cut(lines, columns)
+    if _width(_widths(fitted)) <= WIDTH:
+        return fitted, True
+    return _cut(_without_intervals(lines, columns), columns), False
 
 
 def _cut(lines: Lines, columns: Sequence[Column]) -> Lines:
@@ -86,6 +105,14 @@ def _blocks(lines: Lines) -> Iterator[Lines]:
             start, used = place, first
         used += GAP + width
     yield [[line[0], *line[start:]] for line in lines]
+
+
+def _laid_out(block: Lines, between: Mapping[int, Sequence[str]]) -> Iterator[str]:
+    """A block of columns, and what stands between its lines."""
+    for place, line in enumerate(_aligned(block)):
+        yield from (_fitted(text, WIDTH) for text in between.get(place, ()))
+        yield line
+    yield from (_fitted(text, WIDTH) for text in between.get(len(block), ()))
 
 
 def _aligned(lines: Lines) -> Iterator[str]:

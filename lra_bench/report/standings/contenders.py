@@ -11,7 +11,7 @@ from lra_bench.report.aggregate import SUBMISSION, setting
 from lra_bench.report.board import Cell, Metric, Row
 from lra_bench.report.comparison import Sample, sample
 from lra_bench.report.cost import Cost, cost
-from lra_bench.report.labels import differing_keys, label
+from lra_bench.report.labels import differing_keys, namesakes
 from lra_bench.report.standings.task_columns import TaskColumn
 from lra_bench.report.tolerance import best_cell
 from lra_bench.report.trial import Tier, Trial
@@ -128,9 +128,10 @@ def _of_model(model: str, rows: Sequence[tuple[int, Result]], tier: Tier, width:
     shown = differing_keys(chosen)
     if tier == "submitted":
         shown = [*(key for key in shown if key != SUBMISSION), SUBMISSION]
+    names = namesakes(model, chosen, shown)
     found = [
-        Contender(label(model, settings, shown), model, tier, tuple(results.get(place) for place in range(width)))
-        for settings, results in zip(chosen, groups.values(), strict=True)
+        Contender(name, model, tier, tuple(results.get(place) for place in range(width)))
+        for name, results in zip(names, groups.values(), strict=True)
     ]
     return sorted(found, key=lambda each: each.label)
 

@@ -77,7 +77,7 @@ STANDARD: Mapping[str, Mapping[str, str | int | bool]] = {
     },
     "text": {"level": "char", "seq_len": 4096, "min_freq": 15, "max_vocab": 135},
     "retrieval": {"level": "char", "literal": "keep", "seq_len": 4000, "max_vocab": 98},
-    "image": {"inputs": "float"},
+    "image": {"inputs": "float", "side": 32},
     "pathfinder": _PIXELS,
     "pathx": _PIXELS,
     "path256": _PIXELS,
