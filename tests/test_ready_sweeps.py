@@ -40,6 +40,7 @@ CELLS = {
     "paper_tuned_stu": 11 * 5,
     "paper_rates": 3 * 2 * 11 * 5,
     "paper_rates_sgd": 3 * 2 * 13 * 5,
+    "paper_systems_exact": 5 * 5,
     "paper_systems": 5 * 8 * 9 * 3,
     "quickstart": 3 * 9 * 3,
     "stu_ablations": 2 * 3 * 3 * 2 * 4 * 3,
@@ -53,6 +54,7 @@ FEWER_RATES = {
     "lra_small_transformer": 3,
     "paper_filters": 3,
     "paper_filters_exact": 1,
+    "paper_systems_exact": 1,
 }
 """Rates of sweeps with fewer than 4: recipes name their own, least squares has none, and some must be short."""
 each = pytest.mark.parametrize("name", shipped_sweeps())
