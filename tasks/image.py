@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lra_bench.core.errors import LraBenchError
-from lra_bench.core.settings import TaskConfig, require
+from lra_bench.core.settings import TaskConfig
 from lra_bench.core.specs import InputKind, OutputKind, TaskSpec
 from lra_bench.data.manifest import Description
 from lra_bench.data.pictures import LEVELS, PictureTask
@@ -22,8 +22,7 @@ CHECKSUMS = {
     "cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a",
     "cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530",
 }
-SIDE = 32
-SIDES = (SIDE, 16, 8, 4)
+SIDE: Literal[32] = 32
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,7 @@ class ImageConfig(TaskConfig):
     """
 
     inputs: Literal["float", "tokens"] = "float"
-    side: int = SIDE
-
-    def __post_init__(self) -> None:
-        require(self.side in SIDES, "task.side", "32, 16, 8 or 4", self.side)
+    side: Literal[32, 16, 8, 4] = SIDE
 
 
 class Image(PictureTask):

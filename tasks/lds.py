@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,7 +14,9 @@ from lra_bench.core.specs import InputKind, OutputKind, TaskSpec
 from lra_bench.data.datamodule import SequenceDataModule, Source, Split
 from lra_bench.tasks.linear_systems import (
     COMPLEX_SPECTRA,
+    ONE_SIGN,
     LinearSystem,
+    Spectrum,
     draw_noise,
     draw_system,
     kalman_one_step,
@@ -56,7 +57,7 @@ class LDSConfig(TaskConfig):
     d_in: int = 3
     d_state: int = 4
     d_out: int = 3
-    spectrum: Literal["real_marginal", "complex_marginal", "real_uniform", "complex_disc", "gap"] = "real_marginal"
+    spectrum: Spectrum = "real_marginal"
     stability: float = 0.9999
     symmetric: bool = True
     process_noise: float = 0.0
@@ -77,6 +78,8 @@ class LDSConfig(TaskConfig):
         for key in ("delay", "precondition"):
             value = getattr(self, key)
             require(0 <= value < self.seq_len, f"task.{key}", "from 0 to below task.seq_len", value)
+        if self.spectrum in ONE_SIGN:
+            require(self.symmetric, "task.symmetric", f"true with spectrum {self.spectrum}", self.symmetric)
         if self.spectrum in COMPLEX_SPECTRA:
             require(not self.symmetric, "task.symmetric", f"false with spectrum {self.spectrum}", self.symmetric)
             require(self.d_state % 2 == 0, "task.d_state", f"even with spectrum {self.spectrum}", self.d_state)

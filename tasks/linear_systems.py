@@ -12,7 +12,10 @@ import numpy as np
 from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
-Spectrum = Literal["real_marginal", "complex_marginal", "real_uniform", "complex_disc", "gap"]
+Spectrum = Literal[
+    "real_marginal", "positive_marginal", "negative_marginal", "complex_marginal", "real_uniform", "complex_disc", "gap"
+]
+ONE_SIGN = {"positive_marginal": 1.0, "negative_marginal": -1.0}
 COMPLEX_SPECTRA: frozenset[str] = frozenset({"complex_marginal", "complex_disc"})
 SKEW = 10.0
 """Condition number of the eigenbasis of an asymmetric A."""
@@ -95,12 +98,15 @@ def draw_eigenvalues(
 ) -> NDArray[np.inexact]:
     """Draw (d_state,) eigenvalues of modulus at most `stability`; complex ones as adjacent conjugate pairs.
 
-    real_marginal: stability times a random sign (the paper's). complex_marginal: on the circle, uniform phase.
+    real_marginal: stability times a random sign (the paper's). positive_marginal, negative_marginal: all of one sign,
+    so A is a multiple of the identity. complex_marginal: on the circle, uniform phase.
     real_uniform: uniform on the real interval. complex_disc: uniform on the disc. gap: one at +stability, the
     others uniform on the real interval of half its length.
     """
     if spectrum == "real_marginal":
         return stability * rng.choice([-1.0, 1.0], d_state)
+    if spectrum in ONE_SIGN:
+        return np.full(d_state, ONE_SIGN[spectrum] * stability)
     if spectrum == "real_uniform":
         return stability * rng.uniform(-1, 1, d_state)
     if spectrum == "gap":

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from itertools import islice
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from lra_bench.core.settings import TrainConfig
 from lra_bench.tasks.lds import LDS, LDSConfig
 from lra_bench.tasks.linear_systems import (
     COMPLEX_SPECTRA,
+    ONE_SIGN,
+    Spectrum,
     diagonal_scan,
     draw_eigenvalues,
     draw_noise,
@@ -22,9 +25,9 @@ from lra_bench.tasks.linear_systems import (
 
 CASES = [
     (spectrum, symmetric)
-    for spectrum in ("real_marginal", "complex_marginal", "real_uniform", "complex_disc", "gap")
+    for spectrum in get_args(Spectrum)
     for symmetric in (True, False)
-    if not (symmetric and spectrum in COMPLEX_SPECTRA)
+    if not (symmetric and spectrum in COMPLEX_SPECTRA) and (symmetric or spectrum not in ONE_SIGN)
 ]
 
 
@@ -62,6 +65,8 @@ def test_spectra_are_what_they_say(spectrum, symmetric):
     assert moduli.max() <= 0.9 + 1e-9
     if spectrum.endswith("marginal"):
         np.testing.assert_allclose(moduli, 0.9, atol=1e-9)
+    if spectrum in ONE_SIGN:
+        assert (np.sign(system.eigenvalues) == ONE_SIGN[spectrum]).all()
     if spectrum == "gap":
         assert sorted(moduli)[-2] <= 0.45 + 1e-9
     np.testing.assert_allclose(sorted(np.abs(system.eigenvalues)), sorted(moduli), atol=1e-9)

@@ -35,6 +35,7 @@ CELLS = {
     "paper_filters": 30 * 3 * 5,
     "paper_filters_exact": 30 * 2 * 5,
     "paper_lru_search": 480 * 3,
+    "paper_signs": 2 * 2 * 11 * 5,
     "paper_stu_search": 2 * 2 * 7 * 3,
     "paper_tuned_lru": 11 * 5,
     "paper_tuned_stu": 11 * 5,
