@@ -8,6 +8,7 @@ from lra_bench.report import formatting
 from lra_bench.report.aggregate import setting
 from lra_bench.report.board import Board, total
 from lra_bench.report.trial import Trial
+from lra_bench.report.usable import at_chance
 
 FEW = 6
 """More values than these are given by their ends."""
@@ -21,7 +22,7 @@ def conditions(boards: Sequence[Board]) -> dict[str, str]:
     return {
         "Trials": formatting.count(len(trials)),
         "Failed": formatting.named(total(board.failures for board in boards)),
-        "No better than chance": formatting.count(sum(trial.record.status.value == "chance" for trial in trials)),
+        "No better than chance": formatting.count(sum(at_chance(row) for board in boards for row in board.rows)),
         "Tasks": ", ".join(board.label for board in boards),
         "Track, protocol": "; ".join(dict.fromkeys(f"{board.track}, {board.protocol}" for board in boards)),
         "Steps": _settings(trials, "train.max_steps", _whole),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lra_bench.report import formatting
 from lra_bench.report.board import Board, Metric
-from lra_bench.report.figures.filters import FilterSweep, filter_sweeps
+from lra_bench.report.figures.filters import FilterSweep, eigenvalue_fall, filter_sweeps
 from lra_bench.report.rate_table import interval
 from lra_bench.report.statistics import summarise
 from lra_bench.report.table import Column, Entry, Group, Table
@@ -52,7 +52,7 @@ def fall(errors: dict[int, float]) -> Fall:
 
 def theory(seq_len: int) -> float:
     """Powers of ten that eigenvalues lose with each filter, at least: pi^2 / (4 ln L ln 10); see `figures.filters`."""
-    return math.pi**2 / (4 * math.log(seq_len) * math.log(10))
+    return eigenvalue_fall(seq_len) / math.log(10)
 
 
 def filter_counts_table(boards: Sequence[Board]) -> Table:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from lra_bench.report import formatting
 from lra_bench.report.aggregate import setting
 from lra_bench.report.board import Board, Cell, Metric, Row
-from lra_bench.report.figures.axes import model_of
 from lra_bench.report.statistics import Summary, summarise
 from lra_bench.report.table import Column, Entry, Group, Table
 from lra_bench.report.tolerance import best_cell
@@ -135,8 +134,8 @@ def _ratio(ratio: Summary, bounds: int) -> str:
 
 def _pairs(board: Board, model: str, reference: str) -> list[tuple[Row, Row]]:
     """Rows of the two models whose other settings are the same."""
-    others = {_rest(row): row for row in board.rows if model_of(row) == reference}
-    return [(row, others[_rest(row)]) for row in board.rows if model_of(row) == model and _rest(row) in others]
+    others = {_rest(row): row for row in board.rows if row.model == reference}
+    return [(row, others[_rest(row)]) for row in board.rows if row.model == model and _rest(row) in others]
 
 
 def _rest(row: Row) -> tuple[tuple[str, str], ...]:
@@ -145,7 +144,7 @@ def _rest(row: Row) -> tuple[tuple[str, str], ...]:
 
 def _title(board: Board, row: Row) -> str:
     """The board, and what sets the row apart from others of its model."""
-    own = row.label.removeprefix(model_of(row)).strip()
+    own = row.label.removeprefix(row.model).strip()
     return f"{board.label}, {own}" if own else board.label
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lra_bench.core.record import RunRecord, Status
+from lra_bench.report import formatting
 from lra_bench.report.statistics import Summary
 from lra_bench.report.trial import Tier, Trial
 
@@ -105,6 +106,11 @@ class Row:
     settings: dict[str, str]
     cells: tuple[Cell, ...]
     missing: int
+
+    @property
+    def model(self) -> str:
+        """The name of its model."""
+        return formatting.plain(self.settings.get("model.name", "?"))
 
     @cached_property
     def trials(self) -> tuple[Trial, ...]:

@@ -115,8 +115,8 @@ def verdict(board: Board, model: str, reference_model: str) -> SearchVerdict:
 
 def against_the_best(board: Board, rows: Sequence[Row]) -> SearchVerdict | None:
     """The verdict on the rows of one model, against the best of the board's other models; None if it has none."""
-    model = _model_of(rows[0])
-    others = [row for row in board.rows if _model_of(row) != model and best_cell(row.cells, board.metric) is not None]
+    model = rows[0].model
+    others = [row for row in board.rows if row.model != model and best_cell(row.cells, board.metric) is not None]
     return _against(board, rows, _reference(board, others)) if others else None
 
 
@@ -204,7 +204,7 @@ def _against(board: Board, rows: Sequence[Row], reference: tuple[Row, Cell]) -> 
     failing = [each for each in judged if not each.beats and not each.ratio <= MATCH_FACTOR]
     best = judged[0]
     return SearchVerdict(
-        model=_model_of(rows[0]),
+        model=rows[0].model,
         reference=row.label,
         rate=cell.rate,
         seeds=len(errors),
@@ -222,21 +222,17 @@ def _against(board: Board, rows: Sequence[Row], reference: tuple[Row, Cell]) -> 
 
 
 def _rows_of(board: Board, model: str) -> list[Row]:
-    rows = [row for row in board.rows if _model_of(row) == model]
+    rows = [row for row in board.rows if row.model == model]
     if not rows:
         raise LraBenchError(f"there is no {model} on {board.label}")
     return rows
-
-
-def _model_of(row: Row) -> str:
-    return formatting.plain(row.settings.get("model.name", "?"))
 
 
 def _reference(board: Board, rows: Sequence[Row]) -> tuple[Row, Cell]:
     """The row with the best mean validation metric, and its cell."""
     best = [(row, cell) for row in rows if (cell := best_cell(row.cells, board.metric)) is not None]
     if not best:
-        raise LraBenchError(f"{_model_of(rows[0])} on {board.label} failed at every learning rate, and is no reference")
+        raise LraBenchError(f"{rows[0].model} on {board.label} failed at every learning rate, and is no reference")
     return min(best, key=lambda each: board.metric.cost(each[1].val.mean))
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from lra_bench.report import formatting
 from lra_bench.report.board import Board, Row
 from lra_bench.report.labels import labels
 
@@ -17,6 +16,6 @@ def side_by_side(boards: Sequence[Board]) -> list[tuple[str, tuple[Row | None, .
         for row in board.rows:
             own = tuple(sorted((key, value) for key, value in row.settings.items() if not key.startswith("task.")))
             rows.setdefault(own, {})[place] = row
-    names = labels([(formatting.plain(dict(own).get("model.name", "?")), dict(own)) for own in rows])
+    names = labels([(next(iter(on.values())).model, dict(own)) for own, on in rows.items()])
     found = [tuple(on.get(place) for place in range(len(boards))) for on in rows.values()]
     return sorted(zip(names, found, strict=True), key=lambda line: line[0])

@@ -49,7 +49,7 @@ FEW_BANDS = 4
 
 def shown_rows(board: Board) -> list[Row]:
     """The rows that figures set apart, in the board's order: the best of every model, then the best of the others."""
-    models = [model_of(row) for row in board.rows]
+    models = [row.model for row in board.rows]
     order = sorted(range(len(models)), key=lambda place: models[place] in models[:place])
     return [board.rows[place] for place in sorted(order[:ROWS_SHOWN])]
 
@@ -57,11 +57,6 @@ def shown_rows(board: Board) -> list[Row]:
 def name_of(row: Row) -> str:
     """The row's label as it can be drawn."""
     return drawable(row.label) or "?"
-
-
-def model_of(row: Row) -> str:
-    """The name of the row's model."""
-    return formatting.plain(row.settings.get("model.name", "?"))
 
 
 def metric_axis(axes: Axes, metric: Metric, values: Iterable[float], references: Iterable[float] = ()) -> None:

@@ -19,7 +19,6 @@ from lra_bench.report.figures.axes import (
     log_x,
     log_y,
     metric_axis,
-    model_of,
     shown_rows,
 )
 from lra_bench.report.figures.style import WIDTH, drawable, house_style, look
@@ -142,7 +141,7 @@ def _series(boards: Sequence[Board]) -> list[tuple[str, dict[int, Row]]]:
         for row in shown_rows(board):
             rest = tuple(sorted((key, value) for key, value in row.settings.items() if key != LENGTH))
             rows[rest][int(board.shared[LENGTH])] = row
-    names = labels([(model_of(next(iter(found.values()))), dict(rest)) for rest, found in rows.items()])
+    names = labels([(next(iter(found.values())).model, dict(rest)) for rest, found in rows.items()])
     return list(zip(names, rows.values(), strict=True))[:ROWS_SHOWN]
 
 

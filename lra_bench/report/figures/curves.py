@@ -22,7 +22,6 @@ from lra_bench.report.figures.axes import (
     legend_of_rows,
     log_ticks,
     metric_axis,
-    model_of,
     name_of,
     rate_text,
     shown_rows,
@@ -101,7 +100,7 @@ def best_curves_figure(board: Board) -> Figure | None:
 
 def cloud(board: Board) -> list[Row]:
     """The rows of the model with the most settings tried; none if that is fewer than `CLOUD_FROM`."""
-    models = [model_of(row) for row in board.rows]
+    models = [row.model for row in board.rows]
     most = max(models, key=lambda model: (models.count(model), model))
     rows = [row for row, model in zip(board.rows, models, strict=True) if model == most]
     return rows if len(rows) >= CLOUD_FROM else []
@@ -118,15 +117,15 @@ def cloud_figure(board: Board) -> Figure | None:
         return None
     cells = [cell for row in settings for cell in row.cells]
     curves = [median_curve(cell, board.metric) for cell in cells]
-    models = sorted({model_of(row) for row in board.rows})
-    best = {model: _best_of([row for row in board.rows if model_of(row) == model], board.metric) for model in models}
+    models = sorted({row.model for row in board.rows})
+    best = {model: _best_of([row for row in board.rows if row.model == model], board.metric) for model in models}
     tops = {model: median_curve(cell, board.metric) for model, cell in best.items() if cell is not None}
     figure = Figure(figsize=(WIDTH, 4.0), layout="constrained")
     axes = figure.subplots()
     _step_axis(axes, board.metric, [*curves, *tops.values()])
     axes.set(xlabel="step", ylabel=f"validation {drawable(board.metric.name)}")
     _cloud(axes, curves)
-    name = drawable(model_of(settings[0]))
+    name = drawable(settings[0].model)
     entries = [(f"{name}: {len(settings)} settings, {len(cells)} curves", Line2D([], [], color=GREY, alpha=0.6))]
     for place, (model, curve) in enumerate(tops.items()):
         own = look(place)

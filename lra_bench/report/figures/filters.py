@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from lra_bench.report.board import Board, Cell, Metric
-from lra_bench.report.figures.axes import LEGEND_LETTERS, label_at, legend_below, log_ticks, metric_axis, model_of
+from lra_bench.report.figures.axes import LEGEND_LETTERS, label_at, legend_below, log_ticks, metric_axis
 from lra_bench.report.figures.medians import Floats
 from lra_bench.report.figures.style import COLORS, GREY, WIDTH, drawable, house_style, look, sequential, wrapped
 from lra_bench.report.labels import labels
@@ -84,7 +84,7 @@ def filter_sweeps(board: Board) -> list[FilterSweep]:
         if count.isdecimal() and count.isascii():
             rest = tuple(sorted((key, value) for key, value in row.settings.items() if key != COUNT))
             groups[rest][int(count)] = best_cell(row.cells, board.metric)
-            names[rest] = model_of(row)
+            names[rest] = row.model
     sweeps = {rest: dict(sorted(cells.items())) for rest, cells in sorted(groups.items()) if len(cells) > 1}
     shown = _names([(names[rest], dict(rest)) for rest in sweeps])
     return [
@@ -145,6 +145,11 @@ def _sweep(axes: Axes, sweep: FilterSweep, metric: Metric, place: int) -> Line2D
     return line
 
 
+def eigenvalue_fall(seq_len: int) -> float:
+    """How much the logarithm of the eigenvalues falls with each filter, at least; see `filter_count_figure`."""
+    return math.pi**2 / (4 * math.log(seq_len))
+
+
 def _slope(axes: Axes, sweeps: Sequence[FilterSweep], length: int) -> Line2D | None:
     """The theory's line through the first point that was measured, as far as the axes reach."""
     points = [
@@ -158,7 +163,7 @@ def _slope(axes: Axes, sweeps: Sequence[FilterSweep], length: int) -> Line2D | N
     (first, top), last = min(points), max(count for count, _ in points)
     low, high = axes.get_ylim()
     top = min(top, high)
-    fall = math.pi**2 / (4 * math.log(length))
+    fall = eigenvalue_fall(length)
     end = min(last, first + math.log(top / low) / fall) if low > 0 else last
     counts = np.linspace(first, end, 50)
     [line] = axes.plot(counts, top * np.exp(-fall * (counts - first)), color=GREY, linestyle="--", linewidth=1.2)
