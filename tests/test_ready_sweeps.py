@@ -29,6 +29,7 @@ CELLS = {
     "lra_small_lru": 4 * 3,
     "lra_small_s4d": 4 * 3,
     "lra_small_stu": 4 * 3,
+    "lra_small_stu_released": 4 * 3,
     "lra_small_stu_t": 4 * 3,
     "lra_small_transformer": 4 * 3,
     "paper_curves": 2 * 2 * 4 * 5,
