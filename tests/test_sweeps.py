@@ -279,6 +279,7 @@ def test_a_sweep_runs_once_and_only_once(sweep_file):
     assert len(before) == 4
     second = finish(lra_bench("sweep", "run", "slow.yaml", *TINY, "optim.name=sgd"))
     assert "4 cells, 4 done, 0 to run" in second
+    assert "One by one" not in second
     assert {path: path.stat().st_mtime_ns for path in study.glob("*/record.json")} == before
     status = finish(lra_bench("sweep", "status", "slow.yaml", *TINY, "optim.name=sgd"))
     assert "tests.strangers:Ramp" in status

@@ -32,7 +32,9 @@ def chosen(cells: "Sequence[Cell]", slots: "Sequence[Slot]", vectorize: Vectoriz
     from lra_bench.trials.launchers.local import start_server
     from lra_bench.trials.memory import bytes_per_slot
 
-    if vectorize == "off" or not cells:
+    if not cells:
+        return Grouping((), {})
+    if vectorize == "off":
         return Grouping((), {"--vectorize off": tuple(cells)})
     start_server(cells)
     return grouped(cells, len(slots), bytes_per_slot(slots), vectorize)
