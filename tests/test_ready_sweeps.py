@@ -17,7 +17,7 @@ from lra_bench.trials.plan import freeze, plan
 from lra_bench.trials.sweepfile import Sweep, read_sweep, shipped_sweeps
 from lra_bench.trials.worker import run_trial
 from tests.conftest import TINY
-from tests.official_sets import pictures
+from tests.official_sets import pictures, reviews
 
 ROOT = Path(__file__).parent.parent
 CELLS = {
@@ -31,6 +31,12 @@ CELLS = {
     "lra_small_stu": 2 * 4 * 3,
     "lra_small_stu_released": 4 * 3,
     "lra_small_stu_t": 4 * 3,
+    "lra_small_text_lru": 4 * 3,
+    "lra_small_text_s4d": 4 * 3,
+    "lra_small_text_stu": 2 * 4 * 3,
+    "lra_small_text_stu_released": 4 * 3,
+    "lra_small_text_stu_t": 4 * 3,
+    "lra_small_text_transformer": 4 * 3,
     "lra_small_transformer": 4 * 3,
     "paper_curves": 2 * 2 * 4 * 5,
     "paper_curves_tuned": 2 * 4 * 5,
@@ -60,14 +66,15 @@ each = pytest.mark.parametrize("name", shipped_sweeps())
 
 
 @pytest.fixture(scope="module")
-def pictures_prepared(tmp_path_factory):
-    """A small set of pictures, for `image` and `image_rgb`."""
-    folder = tmp_path_factory.mktemp("pictures")
+def prepared(tmp_path_factory):
+    """A small set of pictures, for `image` and `image_rgb`, and one of reviews, for `text`."""
+    folder = tmp_path_factory.mktemp("prepared")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LRA_BENCH_DATA_DIR", str(folder / "store"))
-        (folder / "source").mkdir()
-        source = pictures(folder / "source")
-        for name in ("image", "image_rgb"):
+        for part in ("pictures", "reviews"):
+            (folder / part).mkdir()
+        cifar = pictures(folder / "pictures")
+        for name, source in (("image", cifar), ("image_rgb", cifar), ("text", reviews(folder / "reviews"))):
             task = build_task(compose_task(name))
             assert isinstance(task, PreparedTask)
             task.prepare(Order(str(source)))
@@ -131,7 +138,7 @@ SMALL = (
 
 
 @each
-@pytest.mark.usefixtures("pictures_prepared", "folder")
+@pytest.mark.usefixtures("prepared", "folder")
 def test_one_cell_runs(name):
     sweep = read_sweep(name)
     words = SMALL if name.startswith("lra") else TINY
