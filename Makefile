@@ -46,9 +46,9 @@ docs: .venv/.installed-dev  ## write docs/models.md, tasks.md, sweeps.md, schema
 exhibits: .venv/.installed  ## write docs/report/ and the tables of docs/findings.md from the records in results/
 	@$(BIN)/python -m lra_bench.exhibits .
 
-rerun: .venv/.installed  ## measure an exhibit again and compare it with its records: make rerun EXHIBIT=figure-3b
+rerun: .venv/.installed  ## measure an exhibit again and compare it with its records: make rerun EXHIBIT=figure-3b [MODEL=stu]
 	@test -n "$(EXHIBIT)" || { echo "say which exhibit of docs/exhibits.yaml: make rerun EXHIBIT=figure-3b" >&2; exit 1; }
-	@$(BIN)/python -m lra_bench.exhibits.rerun . $(EXHIBIT)
+	@$(BIN)/python -m lra_bench.exhibits.rerun . $(EXHIBIT) $(MODEL)
 
 lint: .venv/.installed-dev  ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -25,6 +25,7 @@ from lra_bench.report.files.records import find_trials
 from lra_bench.report.files.submissions import Submission
 from lra_bench.report.trial import measured
 from lra_bench.trials.sweepfile import shipped_sweeps
+from tests.conftest import TINY
 from tests.records import boards_of, make_config, make_lra_record, make_record
 
 ROOT = Path(__file__).parent.parent
@@ -341,6 +342,35 @@ def test_only_what_is_measured_can_be_measured_again(checkout):
         rerun(checkout, "figure-9")
     with pytest.raises(ConfigError, match="there is nothing to measure again"):
         rerun(checkout, "figure-2")
+
+
+def test_one_model_is_measured_again_as_it_was_recorded(checkout, cli):
+    for seed in (0, 1):
+        for rate in ("0.01", "1e-9"):
+            words = (
+                "task=lds",
+                "model=stu",
+                "optim.name=adam",
+                f"optim.lr={rate}",
+                f"seed={seed}",
+                "study=tiny",
+                *TINY,
+            )
+            cli("train", *words, "out_dir=before")
+    submission = Submission(schema_version=1, name="tiny", by="us", records={})
+    merge(find_trials([Path("before")])[0], checkout / "results" / "tiny", submission)
+    text = EXHIBITS.replace("study: curves\n      where: [task.seq_len=512]", "study: tiny")
+    (checkout / "docs" / "exhibits.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="figure-3a has no results of the model 'lru'"):
+        rerun(checkout, "figure-3a", "lru")
+    (table,) = rerun(checkout, "figure-3a", "stu")
+    assert [row[-1].text for row in table.rows] == ["inside"]
+    again = find_trials([Path("runs/tiny")])[0]
+    assert {(trial.record.config["optim"]["lr"], trial.record.seed) for trial in again} == {
+        (0.01, 0),
+        (0.01, 1),
+        (0.01, 2),
+    }
 
 
 def test_every_study_is_measured_by_sweeps_that_there_are():

@@ -1,4 +1,4 @@
-"""`python -m lra_bench.exhibits.rerun FOLDER ID` measures an exhibit again and compares it with its records."""
+"""`python -m lra_bench.exhibits.rerun FOLDER ID [MODEL]` measures an exhibit again and compares it with its records."""
 
 import math
 import subprocess
@@ -6,7 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
 from lra_bench.core.errors import ConfigError, LraBenchError
+from lra_bench.core.files import write_atomically
 from lra_bench.exhibits.records import RESULTS, read_studies, trials_in
 from lra_bench.exhibits.spec import named, read
 from lra_bench.report import formatting
@@ -22,19 +25,31 @@ RUNS = Path("runs")
 """Folder that sweeps are run in."""
 
 
-def rerun(root: Path, name: str) -> list[Table]:
-    """Run the sweeps of an exhibit, or go on with them, and compare each with the committed records.
+def rerun(root: Path, name: str, model: str | None = None) -> list[Table]:
+    """Measure an exhibit again, or go on with it, and compare each of its studies with the committed records.
+
+    Args:
+        root: the checkout.
+        name: id of the exhibit.
+        model: measure this one's cells at their recorded best learning rates alone, instead of all sweeps.
 
     Raises:
-        ConfigError: there is no such exhibit; or nothing of it is measured, or its studies have no records.
-        LraBenchError: a sweep cannot be run, or records cannot be read.
+        ConfigError: there is no such exhibit; nothing of it is measured; or it has no results, or none of the model.
+        LraBenchError: a sweep or a trial cannot be run, or records cannot be read.
     """
     exhibit = named(read(root), name)
     recorded = read_studies(root, exhibit.studies)
     if not recorded:
         raise ConfigError(f"there is nothing to measure again: {name} has no records in {root / RESULTS}")
-    for command in exhibit.commands:
-        _run(command)
+    if model is None:
+        for command in exhibit.commands:
+            _run(command)
+    else:
+        recorded = {study: of for study, trials in recorded.items() if (of := _of(model, trials))}
+        if not recorded:
+            raise ConfigError(f"{name} has no results of the model {model!r}")
+        for study, trials in recorded.items():
+            _run_best(study, trials)
     return [repetition(study, trials, trials_in(RUNS / study)) for study, trials in recorded.items()]
 
 
@@ -59,6 +74,20 @@ def repetition(study: str, recorded: Sequence[Trial], again: Sequence[Trial]) ->
         ),
         groups=(Group("", tuple(lines)),),
     )
+
+
+def _of(model: str, trials: Sequence[Trial]) -> list[Trial]:
+    return [trial for board in aggregate(trials) for row in board.rows if row.model == model for trial in row.trials]
+
+
+def _run_best(study: str, trials: Sequence[Trial]) -> None:
+    """Run the trials at each row's best learning rate as they were recorded."""
+    cells = [best_cell(row.cells, board.metric) for board in aggregate(trials) for row in board.rows]
+    for record in (trial.record for cell in cells if cell is not None for trial in cell.trials):
+        folder = RUNS / study / record.trial_id
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / "config.yaml", yaml.safe_dump(record.config))
+        _run(("train", "--resume", str(folder)))
 
 
 def _run(words: Sequence[str]) -> None:
@@ -91,7 +120,7 @@ def _text(text: str) -> Entry:
 
 if __name__ == "__main__":
     try:
-        for table in rerun(Path(sys.argv[1]), sys.argv[2]):
+        for table in rerun(Path(sys.argv[1]), *sys.argv[2:4]):
             sys.stdout.write(terminal_text(table) + "\n\n")
     except LraBenchError as error:
         sys.exit(f"error: {error}")
