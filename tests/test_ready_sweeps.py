@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from lra_bench import sweep_cards
-from lra_bench.building import build_task
+from lra_bench.building import build_net, build_task
 from lra_bench.config.compose import compose_task
 from lra_bench.config.files import first_comment
 from lra_bench.core.record import Status
@@ -128,6 +128,20 @@ def test_recipes_that_name_their_rate_and_those_of_lru_are_all_there_are():
 
     swept = {cell.config.recipe for name in ("lra_recipes", "lra_lru_recipes") for cell in plan(read_sweep(name))}
     assert swept == {recipe for recipe in shipped_configs("recipe") if not recipe.startswith("lds/")}
+
+
+@pytest.mark.parametrize("task", ["image", "listops"])
+def test_small_networks_are_of_one_size(task):
+    sizes = {}
+    for name in shipped_sweeps():
+        if name.startswith("lra_small_") and not name.startswith("lra_small_text_"):
+            for line in sweep_cards.fact(shipped_sweeps()[name], "run"):
+                config = plan(read_sweep(name), shlex.split(line)[4:])[0].config
+                if config.task.name == task:
+                    net = build_net(config, build_task(config).spec)
+                    sizes[name] = sum(parameter.numel() for parameter in net.parameters())
+    assert len(sizes) == 6
+    assert max(sizes.values()) <= 1.1 * min(sizes.values()), sizes
 
 
 SMALL = (

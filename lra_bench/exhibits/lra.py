@@ -14,7 +14,7 @@ from lra_bench.report.table import Column, Entry, Group, Table
 from lra_bench.report.tolerance import best_cell
 
 NOT_LEARNED = "not learned"
-"""Marks an accuracy whose interval does not lie above the floor."""
+"""Marks an accuracy that is not above the floor by more than its interval is long."""
 
 SPREAD = 0.1
 """Parameters of models in one table are to lie within this share of the smallest."""
@@ -38,7 +38,7 @@ def lra_table(boards: Sequence[Board]) -> Table:
             Column(
                 "Learned",
                 "learned",
-                f"the whole interval lies above the floor; else {NOT_LEARNED}",
+                f"the median is above the floor by more than the interval is long; else {NOT_LEARNED}",
                 wordy=True,
             ),
             Column("Best rate", "rate"),
@@ -66,8 +66,8 @@ def floor(board: Board) -> float:
 
 
 def learned(test: Summary, floor: float) -> bool:
-    """Whether the whole interval of an accuracy lies above the floor."""
-    return test.low > floor
+    """Whether an accuracy is above the floor by more than its interval is long; so the whole interval is above it."""
+    return test.median - floor > test.high - test.low
 
 
 def _title(board: Board, boards: Sequence[Board]) -> str:
