@@ -45,9 +45,8 @@ def lra_table(boards: Sequence[Board]) -> Table:
             Column("Seeds", "n"),
             Column("Failed", "failed", "trials without a result, at all rates", wordy=True),
             Column("Parameters", "parameters"),
-            Column("Steps", "steps"),
             Column("Examples", "examples", "seen in training, each as often as it was"),
-            Column("Seconds per trial", "seconds", "median; depends on the machine"),
+            Column("Seconds", "seconds", "of a trial: median; depends on the machine"),
         ),
         groups=tuple(Group(_title(board, boards), tuple(_line(board, row) for row in board.rows)) for board in boards),
         remarks=tuple(remark for board in boards for remark in _fairness(board)),
@@ -79,7 +78,6 @@ def _line(board: Board, row: Row) -> tuple[Entry, ...]:
     found = cost(row)
     seeds = 0 if best is None else best.n
     rate = Entry(formatting.FAILED, math.nan) if best is None else Entry(formatting.rate(best.rate), best.rate)
-    records = [trial.record for trial in row.trials]
     return (
         Entry(row.label, row.label),
         *_accuracy(best, floor(board)),
@@ -87,8 +85,7 @@ def _line(board: Board, row: Row) -> tuple[Entry, ...]:
         Entry(str(seeds), seeds),
         Entry(formatting.named(row.failures), sum(row.failures.values())),
         _count(found.parameters),
-        _count(_most(records, "steps")),
-        _count(_most(records, "examples")),
+        _count(_most_examples([trial.record for trial in row.trials])),
         Entry(formatting.number(found.seconds), math.nan if found.seconds is None else found.seconds),
     )
 
@@ -118,10 +115,9 @@ def _fairness(board: Board) -> list[str]:
     ]
 
 
-def _most(records: Sequence[RunRecord], what: str) -> int | None:
-    """The most steps or examples of any trial: failed ones have fewer."""
-    amounts = [amount for record in records if (amount := getattr(record.budget, what)) is not None]
-    return max(amounts, default=None)
+def _most_examples(records: Sequence[RunRecord]) -> int | None:
+    """The most examples that any trial was trained on: failed ones have fewer."""
+    return max((record.budget.examples for record in records if record.budget.examples is not None), default=None)
 
 
 def _count(value: float | None) -> Entry:
