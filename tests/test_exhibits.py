@@ -366,11 +366,7 @@ def test_one_model_is_measured_again_as_it_was_recorded(checkout, cli):
     (table,) = rerun(checkout, "figure-3a", "stu")
     assert [row[-1].text for row in table.rows] == ["inside"]
     again = find_trials([Path("runs/tiny")])[0]
-    assert {(trial.record.config["optim"]["lr"], trial.record.seed) for trial in again} == {
-        (0.01, 0),
-        (0.01, 1),
-        (0.01, 2),
-    }
+    assert {(trial.record.config["optim"]["lr"], trial.record.seed) for trial in again} == {(0.01, 0), (0.01, 1)}
 
 
 def test_every_study_is_measured_by_sweeps_that_there_are():
