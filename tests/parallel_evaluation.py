@@ -50,3 +50,4 @@ if __name__ == "__main__":
     together = join(Rank(rank, ranks, out / f"{ranks}.rendezvous"), compose(words).config.train)
     results = {size: evaluate(together, size) for size in BATCH_SIZES}
     (out / f"{ranks}-{rank}.json").write_text(json.dumps(results))
+    together.leave()

@@ -71,5 +71,5 @@ def evaluated(ranks: int, folder: Path) -> list[dict[str, dict[str, float]]]:
         for rank in range(ranks)
     ]
     errors = [process.communicate(timeout=200)[1].decode() for process in started]
-    assert [process.returncode for process in started] == [0] * ranks, errors[0][-2000:]
+    assert [process.returncode for process in started] == [0] * ranks, "\n".join(error[-2000:] for error in errors)
     return [json.loads((folder / f"{ranks}-{rank}.json").read_text()) for rank in range(ranks)]
