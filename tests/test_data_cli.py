@@ -103,6 +103,18 @@ def test_preparing_says_what_was_found(cli, place):
     assert len(list(place.glob("toy/generated-tiny-*/manifest.json"))) == 1
 
 
+def test_without_scikit_learn_preparing_says_which_floor_is_missing(cli, monkeypatch):
+    command = ("data", "prepare", "toy", "--size", "tiny", "--jobs", "1")
+    with monkeypatch.context() as patched:
+        patched.setattr("lra_bench.data.floors.find_spec", lambda name: None)
+        without = " ".join(cli(*command).output.split())
+    assert "bag_of_tokens" not in without
+    assert "pip install -c constraints.txt -e '.[floors]'" in without
+    afterwards = cli(*command).output
+    assert "bag_of_tokens 0." in afterwards
+    assert "[floors]" not in afterwards
+
+
 def test_preparing_twice_prepares_once(cli, toy, place):
     before = {path: path.stat().st_mtime_ns for path in place.rglob("*") if path.suffix != ".lock"}
     output = cli("data", "prepare", "toy", "task.size=tiny").output

@@ -293,13 +293,13 @@ def test_what_is_not_above_the_floor_by_more_than_its_interval_is_not_learned():
 def test_budgets_and_sizes_that_are_not_equal_are_said():
     [equal] = lra_table(boards_of(lra_records())).remarks
     assert equal.startswith("image: the budget of all models is 400 steps of 1 examples; parameters differ by ")
-    assert equal.endswith(" at most 0.0 %, within 10 %.")
+    assert equal.endswith(" at most 0.0 %, within 10 %; the floor is the bag of tokens.")
     larger = make_record().model.model_copy(update={"parameters": 1500})
     config = make_lra_record("image", "transformer").config
     longer = {**config, "train": {**config["train"], "max_steps": 800}}
     [unequal] = lra_table(boards_of(lra_records(model=larger, config=longer))).remarks
     assert "budgets are not equal: 400 steps of 1 examples; 800 steps of 1 examples" in unequal
-    assert "parameters differ by at most 21.6 %, not within 10 %." in unequal
+    assert "parameters differ by at most 21.6 %, not within 10 %;" in unequal
 
 
 def test_results_of_several_boards_stand_side_by_side():

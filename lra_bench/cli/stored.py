@@ -16,6 +16,7 @@ from lra_bench.config.schema import Config
 from lra_bench.core.errors import ConfigError, LraBenchError
 from lra_bench.core.registry import TASKS
 from lra_bench.data.datamodule import SequenceDataModule, Split
+from lra_bench.data.floors import BAG
 from lra_bench.data.prepared import PreparedTask
 from lra_bench.data.store import State, folder_of, open_folder, state_of, store_folder, stored_sets
 
@@ -24,6 +25,11 @@ STREAMED = "generated while training"
 
 WIDTH = 100
 """Columns of what is printed."""
+
+WEAKER_FLOORS = (
+    "the bag of tokens, often the best of these, is measured where scikit-learn is: pip install 'lra-bench[floors]' "
+    "(in a checkout: pip install -c constraints.txt -e '.[floors]')"
+)
 
 Protocol = Literal["clean", "legacy"]
 
@@ -125,6 +131,7 @@ def summary(config: Config) -> list[list[str]]:
         *([f"skipped, {name}", f"{count:,}"] for name, count in manifest.skipped.items()),
         *(["note", note] for note in manifest.notes),
         [f"test accuracy of trivial predictors, {task.protocol}", _said(floors)],
+        *([] if BAG in floors else [["note", WEAKER_FLOORS]]),
         ["folder", str(task.data.folder)],
         ["size", megabytes(size_on_disk(task.data.folder))],
     ]

@@ -61,7 +61,7 @@ def floor(board: Board) -> float:
     """
     if not board.metric.higher_is_better or not board.baselines:
         raise LraBenchError(f"{board.label} has no trivial accuracy in its records, which the table `lra` needs")
-    return max(board.baselines.values())
+    return board.baselines[_best_trivial(board)]
 
 
 def learned(test: Summary, floor: float) -> bool:
@@ -71,6 +71,10 @@ def learned(test: Summary, floor: float) -> bool:
 
 def _title(board: Board, boards: Sequence[Board]) -> str:
     return board.label if len(boards) > 1 else ""
+
+
+def _best_trivial(board: Board) -> str:
+    return max(board.baselines, key=lambda name: board.baselines[name])
 
 
 def _line(board: Board, row: Row) -> tuple[Entry, ...]:
@@ -110,8 +114,10 @@ def _fairness(board: Board) -> list[str]:
     said = [f"{steps:,} steps of {batch} examples" for steps, batch in budgets]
     budget = f"the budget of all models is {said[0]}" if len(said) == 1 else f"budgets are not equal: {'; '.join(said)}"
     within = "within" if spread <= SPREAD else "not within"
+    trivial = _best_trivial(board).replace("_", " ")
     return [
-        f"{board.label}: {budget}; parameters differ by at most {100 * spread:.1f} %, {within} {100 * SPREAD:.0f} %."
+        f"{board.label}: {budget}; parameters differ by at most {100 * spread:.1f} %, {within} {100 * SPREAD:.0f} %; "
+        f"the floor is the {trivial}."
     ]
 
 
