@@ -4,13 +4,14 @@ import math
 from functools import cache
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lra_bench.config.compose import compose
 from lra_bench.core.record import Status
 from lra_bench.trials.cell_queue import CellQueue
-from lra_bench.trials.grouping import FEWEST, MOST, OVERHEAD, SHARE, Kind, grouped, shared_out
+from lra_bench.trials.grouping import MOST, OVERHEAD, SHARE, Kind, grouped, shared_out
 from lra_bench.trials.plan import Cell, cell_of
 from lra_bench.trials.programs import Programs
 from tests.conftest import TINY
@@ -29,7 +30,7 @@ def cells_of(model: str, count: int) -> tuple[Cell, ...]:
 )
 def test_every_cell_is_in_one_program_and_programs_fit(sizes, slots, memory):
     kinds = [Kind(cells_of(f"m{index}", count), kept) for index, (count, kept) in enumerate(sizes)]
-    programs = shared_out(kinds, slots, memory, FEWEST)
+    programs = shared_out(kinds, slots, memory)
     folders = [cell.folder for cells in programs for cell in cells]
     assert sorted(folders) == sorted(cell.folder for kind in kinds for cell in kind.cells)
     for cells in programs:
@@ -52,6 +53,15 @@ def test_what_differs_in_more_than_numbers_is_kept_apart():
     assert sorted(len(program) for program in found.programs) == [4, 4, 8]
     assert {cell.folder for cell in found.order} == {cell.folder for cell in sweep}
     assert all(len({repr(cell.config.model) for cell in program}) == 1 for program in found.programs)
+
+
+@pytest.mark.parametrize(
+    ("count", "slots", "sizes"), [(6, 2, [3, 3]), (6, 1, [6]), (7, 4, [2, 2, 3]), (12, 2, [6, 6]), (4, 8, [2, 2])]
+)
+def test_no_slot_idles_while_a_program_could_be_shared(count, slots, sizes):
+    found = grouped(cells("stu", seeds=count), slots, 1e10, "auto")
+    assert sorted(len(program) for program in found.programs) == sizes
+    assert not found.alone
 
 
 def test_auto_wants_four_cells_and_on_wants_two():

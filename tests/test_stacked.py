@@ -89,6 +89,12 @@ def test_a_stacked_trial_is_the_trial_alone(tmp_path, model):
     compared(tmp_path, f"model={model}", EXACT)
 
 
+@pytest.mark.parametrize("directions", ["tied", "separate"])
+def test_networks_that_read_both_ways(tmp_path, directions):
+    """Tied, a weight has two names."""
+    compared(tmp_path, "model=lru", EXACT, "backbone.causal=false", f"backbone.directions={directions}")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "model",

@@ -30,11 +30,12 @@ class StackedNet:
 
     def __init__(self, nets: Sequence[nn.Module], device: torch.device) -> None:
         self._net = nets[0].to(device)
-        self._saved = list(self._net.state_dict())
         self.parameters: Tensors = {}
         self.own: Tensors = {}
         self.shared: Tensors = {}
         everything = [{**dict(net.named_parameters()), **dict(net.named_buffers())} for net in nets]
+        names = {id(tensor): name for name, tensor in everything[0].items()}
+        self._saved = {name: names[id(tensor)] for name, tensor in self._net.state_dict(keep_vars=True).items()}
         for name, first in everything[0].items():
             values = [tensors[name].detach() for tensors in everything]
             if first.requires_grad:
@@ -79,9 +80,9 @@ class StackedNet:
         self.own = {name: value[members] for name, value in self.own.items()}
 
     def weights(self, member: int) -> Tensors:
-        """What the `state_dict` of one of the networks would hold, on the CPU."""
+        """What the `state_dict` of one of the networks would hold, on the CPU: a shared weight under each of its names."""
         tensors = {**self.shared, **{name: value[member] for name, value in {**self.parameters, **self.own}.items()}}
-        return {name: tensors[name].detach().cpu().clone() for name in self._saved}
+        return {saved: tensors[name].detach().cpu().clone() for saved, name in self._saved.items()}
 
     def load(self, weights: Sequence[Tensors]) -> None:
         """Put such weights in, one for each network."""

@@ -15,7 +15,7 @@ from lra_bench.trials.plan import Cell
 from lra_bench.trials.slots import makespan
 
 FEWEST = 4
-"""Members that make a program worth its while."""
+"""Cells that are worth training together, for `auto`."""
 MOST = 64
 """Members of a program: each holds two files open in its runner and its process."""
 SMALL = 8e6
@@ -102,7 +102,7 @@ def grouped(cells: Sequence[Cell], slots: int, memory: float, mode: Mode) -> Gro
             alone.setdefault("its steps are large, so a program of several is no faster", []).extend(found)
         else:
             kinds.append(kind)
-    programs = shared_out(kinds, slots, memory, fewest)
+    programs = shared_out(kinds, slots, memory)
     for cells_alone in [program for program in programs if len(program) == 1]:
         alone.setdefault("there is memory for one at a time", []).extend(cells_alone)
     together = tuple(program for program in programs if len(program) > 1)
@@ -156,14 +156,15 @@ def kept_bytes(cell: Cell, enough: float) -> float:
     return float(size * sum(kept.values()))
 
 
-def shared_out(kinds: Sequence[Kind], slots: int, memory: float, fewest: int) -> list[tuple[Cell, ...]]:
+def shared_out(kinds: Sequence[Kind], slots: int, memory: float) -> list[tuple[Cell, ...]]:
     """Programs of all cells, the longest first, such that the slots end at much the same time.
+
+    A program is made smaller while there are slots that would end earlier, down to two members.
 
     Args:
         kinds: of cells that share programs.
         slots: programs at a time.
         memory: of a slot, in bytes.
-        fewest: members of a program that is made smaller for the sake of balance.
     """
     total = sum(kind.seconds(len(kind.cells)) for kind in kinds)
     best: list[tuple[float, tuple[Cell, ...]]] = []
@@ -173,7 +174,7 @@ def shared_out(kinds: Sequence[Kind], slots: int, memory: float, fewest: int) ->
         for kind in kinds:
             needed = math.ceil(len(kind.cells) / _most(kind, memory))
             wanted = min(math.ceil(kind.seconds(len(kind.cells)) / longest), slots * fineness)
-            parts = max(needed, min(wanted, len(kind.cells) // fewest))
+            parts = max(needed, min(wanted, len(kind.cells) // 2))
             programs += [(kind.seconds(len(part)), part) for part in kind.parts(parts)]
         programs.sort(key=lambda program: -program[0])
         if not best or _ends(programs, slots) < 0.98 * _ends(best, slots):
