@@ -32,11 +32,16 @@ def build_net(config: Config, spec: TaskSpec) -> Backbone:
         return Backbone(config.backbone, spec, lambda ctx: mixer_class(config.model, ctx), mixer_class.mixes_channels)
 
 
+def real_dtype(config: Config) -> torch.dtype:
+    """Of the trial's parameters, and of what its network reads."""
+    return torch.float64 if config.train.precision == "64-true" else torch.float32
+
+
 @contextmanager
 def default_precision(config: Config) -> Iterator[None]:
     """Real numbers that are made within have the precision of the trial's parameters."""
     default = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64 if config.train.precision == "64-true" else torch.float32)
+    torch.set_default_dtype(real_dtype(config))
     try:
         yield
     finally:

@@ -12,15 +12,18 @@ import pytest
 import torch
 
 from lra_bench.building import build_task
-from lra_bench.config.compose import compose_task
+from lra_bench.config.compose import compose, compose_task
 from lra_bench.config.files import shipped_configs
 from lra_bench.core.errors import LraBenchError
 from lra_bench.core.registry import TASKS
 from lra_bench.core.specs import InputKind, OutputKind
 from lra_bench.data.prepared import Order, PreparedTask
 from lra_bench.data.store import State, state_of
+from lra_bench.trials.grouping import grouped
+from lra_bench.trials.plan import cell_of
 from tests import official
 from tests.official_sets import CASES, Case, pictures
+from tests.test_stacked import EXACT, compared
 
 each = pytest.mark.parametrize("case", CASES, ids=str)
 SPLITS = ("train", "val", "test")
@@ -266,3 +269,19 @@ def test_a_model_trains_on_it_without_a_network(task, case, cli):
     cli("train", f"task={case.task}", "model=s4d", "model.d_state=4", *case.words, *TINY)
     (record,) = Path("runs/train").glob("*/record.json")
     assert f'"fingerprint": "{task.fingerprint()}"' in record.read_text()
+
+
+ON_ONE_CORE = ("train.accelerator=cpu", "train.threads=1")
+
+
+@pytest.mark.parametrize(
+    "case", {case.task: case for case in CASES if case.task not in ("pathx", "path256")}.values(), ids=str
+)
+@pytest.mark.usefixtures("task")
+def test_trials_on_it_may_share_a_program(case, tmp_path):
+    """In the network that the task's defaults make, which reads both ways."""
+    words = (f"task={case.task}", *case.words, *TINY, "optim.warmup_steps=1", *ON_ONE_CORE)
+    cells = [cell_of(compose([*words, EXACT, "model=lru", f"seed={seed}"]).config) for seed in (0, 1)]
+    assert len(grouped(cells, 1, 1e10, "on").programs) == 1
+    ways = (("optim.lr=0.01", "seed=0"), ("optim.lr=0.003", "seed=1"))
+    compared(tmp_path, EXACT, "model=lru", cells=ways, task=words, rel=1e-9)

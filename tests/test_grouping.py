@@ -59,9 +59,13 @@ def test_what_differs_in_more_than_numbers_is_kept_apart():
     ("count", "slots", "sizes"), [(6, 2, [3, 3]), (6, 1, [6]), (7, 4, [2, 2, 3]), (12, 2, [6, 6]), (4, 8, [2, 2])]
 )
 def test_no_slot_idles_while_a_program_could_be_shared(count, slots, sizes):
-    found = grouped(cells("stu", seeds=count), slots, 1e10, "auto")
-    assert sorted(len(program) for program in found.programs) == sizes
-    assert not found.alone
+    programs = shared_out([Kind(cells_of("m", count), 1e6)], slots, 1e10)
+    assert sorted(map(len, programs)) == sizes
+
+
+def test_programs_are_not_made_smaller_for_nothing():
+    kinds = [Kind(cells_of("m", 6), 1e6), Kind(cells_of("n", 6), 1.1e6)]
+    assert [len(program) for program in shared_out(kinds, 2, 1e10)] == [6, 6]
 
 
 def test_auto_wants_four_cells_and_on_wants_two():

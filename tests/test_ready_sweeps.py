@@ -33,7 +33,7 @@ CELLS = {
     "lra_small_stu_t": 4 * 3,
     "lra_small_text_lru": 4 * 3,
     "lra_small_text_s4d": 4 * 3,
-    "lra_small_text_stu": 4 * 3,
+    "lra_small_text_stu": 2 * 4 * 3,
     "lra_small_text_stu_released": 4 * 3,
     "lra_small_text_stu_t": 4 * 3,
     "lra_small_text_transformer": 4 * 3,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lra_bench.benchmarks.timing import Foreign, now
-from lra_bench.building import build_net
+from lra_bench.building import build_net, real_dtype
 from lra_bench.config.schema import Config
 from lra_bench.data.datamodule import SequenceDataModule
 from lra_bench.data.feed import ReadyBatches
@@ -46,8 +46,7 @@ class BareLoop:
     def __init__(self, config: Config, task: SequenceDataModule, device: torch.device) -> None:
         self.config = config
         self.device = device
-        dtype = torch.float64 if config.train.precision == "64-true" else torch.float32
-        self.net = net = build_net(config, task.spec).to(device, dtype)
+        self.net = net = build_net(config, task.spec).to(device)
         groups = parameter_groups(net, net.mixers, config.optim, allow_absolute=config.track == "recipe")
         self.width = next(iter(net.mixers.values())).ctx.d_model
         self._run = MaybeCompiled(net) if config.train.compile else net
@@ -56,7 +55,7 @@ class BareLoop:
         self._rates = [group.lr for group in groups]
         self._factor = lr_factor(config.optim, config.train.max_steps)
         self._parameters = [parameter for group in groups for parameter in group.parameters.values()]
-        self._batches = iter(ReadyBatches(task.train_loader(device=device), task, device, dtype))
+        self._batches = iter(ReadyBatches(task.train_loader(device=device), task, device, real_dtype(config)))
         self._autocast = torch.autocast(device.type, torch.bfloat16, config.train.precision == "bf16-mixed")
         self._step = 0
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from lra_bench.benchmarks.results import Benchmark, Column, Row, machine
-from lra_bench.building import build_net, build_task
+from lra_bench.building import build_net, build_task, real_dtype
 from lra_bench.config.compose import compose, compose_task
 from lra_bench.config.files import shipped_configs
 from lra_bench.config.schema import Config
@@ -80,7 +80,7 @@ def _step_seconds(task: str, settings: Sequence[str]) -> float:
     config = _s4d(task, settings)
     built = build_task(config)
     size = max(1, STEPS // built.spec.seq_len)
-    batch = built.decode(built.source("train").__getitems__(list(range(size))))
+    batch = built.decode(built.source("train").__getitems__(list(range(size)))).in_precision(real_dtype(config))
     net = build_net(config, built.spec)
     objective = make_objective(built.spec)
     times = []

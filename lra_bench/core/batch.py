@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -29,3 +30,7 @@ class Batch(NamedTuple):
     def select(self, examples: Tensor | list[int] | slice) -> "Batch":
         """Some of the examples: by a (B,) bool mask, by index, or a range of them."""
         return Batch._make(None if part is None else part[examples] for part in self)
+
+    def in_precision(self, dtype: torch.dtype) -> "Batch":
+        """With real numbers of that type."""
+        return Batch._make(part.to(dtype) if part is not None and part.is_floating_point() else part for part in self)

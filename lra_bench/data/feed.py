@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from lightning import LightningDataModule, Trainer
-from torch import Tensor
 from torch.utils.data import DataLoader
 
 from lra_bench.core.batch import Batch
@@ -26,10 +25,9 @@ class TaskFeed(LightningDataModule):
     def train_dataloader(self) -> "ReadyBatches":
         """This process's share of endless batches, from the trainer's current step on."""
         trainer = self._trainer
-        device, dtype = trainer.strategy.root_device, trainer.lightning_module.dtype
-        assert isinstance(dtype, torch.dtype)
+        device = trainer.strategy.root_device
         loader = self.task.train_loader(trainer.global_step, trainer.global_rank, trainer.world_size, device)
-        return ReadyBatches(loader, self.task, device, dtype)
+        return ReadyBatches(loader, self.task, device, self._dtype)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """This process's share of the split that selects the step."""
@@ -41,7 +39,7 @@ class TaskFeed(LightningDataModule):
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Decode here, so that narrow numbers are what travels to the device."""
-        return batch if self._trainer.training else self.task.decode(batch)
+        return batch if self._trainer.training else self.task.decode(batch).in_precision(self._dtype)
 
     def _eval_loader(self, split: Split) -> DataLoader[Batch]:
         trainer = self._trainer
@@ -51,6 +49,13 @@ class TaskFeed(LightningDataModule):
     def _trainer(self) -> Trainer:
         assert self.trainer is not None, "a feed is read by a trainer"
         return self.trainer
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """Of the network's parameters."""
+        dtype = self._trainer.lightning_module.dtype
+        assert isinstance(dtype, torch.dtype)
+        return dtype
 
 
 class ReadyBatches:
@@ -73,8 +78,7 @@ class ReadyBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         for stored in self.loader:
-            batch = self.task.decode(batch_on(stored, self.device))
-            yield Batch._make(map(self._in_precision, batch))
+            yield self.task.decode(batch_on(stored, self.device)).in_precision(self.dtype)
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: the step is the state. This and the next one tell Lightning so."""
@@ -82,6 +86,3 @@ class ReadyBatches:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Nothing to restore."""
-
-    def _in_precision(self, part: Tensor | None) -> Tensor | None:
-        return part.to(self.dtype) if part is not None and part.is_floating_point() else part

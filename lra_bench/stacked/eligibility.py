@@ -8,7 +8,7 @@ from dataclasses import asdict
 import torch
 from torch import Tensor
 
-from lra_bench.building import build_net, build_task, default_precision
+from lra_bench.building import build_net, build_task, default_precision, real_dtype
 from lra_bench.config.schema import Config
 from lra_bench.core.batch import Batch
 from lra_bench.nn.backbone import Backbone
@@ -68,7 +68,8 @@ def _failure_of_a_pair(config: Config) -> str | None:
         with torch.random.fork_rng(devices=[]), default_precision(config), warnings.catch_warnings():
             warnings.filterwarnings("error", ".*batching rule.*", UserWarning)
             net = build_net(config, task.spec)
-            _try_pair(net, _beginning(task.decode(task.source("train").__getitems__([0]))))
+            example = task.decode(task.source("train").__getitems__([0])).in_precision(real_dtype(config))
+            _try_pair(net, _beginning(example))
     except UserWarning:
         return "torch.vmap computes a part of it one trial at a time"
     except Exception as error:  # whatever it is, alone the trial runs, or says what is wrong with it
@@ -87,11 +88,10 @@ def _try_pair(net: Backbone, batch: Batch) -> None:
 
 
 def _beginning(batch: Batch) -> Batch:
-    """The first steps of what a network reads, in the default precision."""
+    """The first steps of what a network reads."""
 
-    def cut(part: Tensor) -> Tensor:
-        return part[:, :PROBED_STEPS].to(torch.get_default_dtype() if part.is_floating_point() else part.dtype)
+    def cut(part: Tensor | None) -> Tensor | None:
+        return None if part is None else part[:, :PROBED_STEPS]
 
-    second = None if batch.x2 is None else cut(batch.x2)
-    masks = [None if mask is None else cut(mask) for mask in (batch.mask, batch.mask2)]
-    return batch._replace(x=cut(batch.x), x2=second, mask=masks[0], mask2=masks[1])
+    x = batch.x[:, :PROBED_STEPS]
+    return batch._replace(x=x, mask=cut(batch.mask), x2=cut(batch.x2), mask2=cut(batch.mask2))

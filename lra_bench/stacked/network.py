@@ -80,7 +80,7 @@ class StackedNet:
         self.own = {name: value[members] for name, value in self.own.items()}
 
     def weights(self, member: int) -> Tensors:
-        """What the `state_dict` of one of the networks would hold, on the CPU: a shared weight under each of its names."""
+        """What the `state_dict` of one of the networks would hold, on the CPU: a shared weight under all its names."""
         tensors = {**self.shared, **{name: value[member] for name, value in {**self.parameters, **self.own}.items()}}
         return {saved: tensors[name].detach().cpu().clone() for saved, name in self._saved.items()}
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from lra_bench.building import build_task
+from lra_bench.building import build_task, real_dtype
 from lra_bench.config.schema import Config
 from lra_bench.core.batch import Batch
 from lra_bench.core.record import TaskInfo
@@ -61,8 +61,7 @@ class Streams:
         for key in ((config.data_seed, None), (config.data_seed, config.seed)):
             if key in self._found:
                 return self._found[key]
-        dtype = torch.float64 if config.train.precision == "64-true" else torch.float32
-        stream = Stream(build_task(config), self._device, dtype)
+        stream = Stream(build_task(config), self._device, real_dtype(config))
         endless = stream.task.spec.train_size is None
         return self._found.setdefault((config.data_seed, None if endless else config.seed), stream)
 

@@ -134,7 +134,7 @@ def kept_bytes(cell: Cell, enough: float) -> float:
     """
     import torch
 
-    from lra_bench.building import build_net, build_task
+    from lra_bench.building import build_net, build_task, real_dtype
     from lra_bench.training.objectives import make_objective
 
     config = cell.config
@@ -150,7 +150,7 @@ def kept_bytes(cell: Cell, enough: float) -> float:
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
-    batch = task.decode(task.source("train").__getitems__([0]))
+    batch = task.decode(task.source("train").__getitems__([0])).in_precision(real_dtype(config))
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         _loss = make_objective(task.spec).loss(net(batch), batch)
     return float(size * sum(kept.values()))
@@ -159,7 +159,7 @@ def kept_bytes(cell: Cell, enough: float) -> float:
 def shared_out(kinds: Sequence[Kind], slots: int, memory: float) -> list[tuple[Cell, ...]]:
     """Programs of all cells, the longest first, such that the slots end at much the same time.
 
-    A program is made smaller while there are slots that would end earlier, down to two members.
+    They are as few as memory allows; more of them, down to two members each, only where all cells are done earlier so.
 
     Args:
         kinds: of cells that share programs.
@@ -168,12 +168,12 @@ def shared_out(kinds: Sequence[Kind], slots: int, memory: float) -> list[tuple[C
     """
     total = sum(kind.seconds(len(kind.cells)) for kind in kinds)
     best: list[tuple[float, tuple[Cell, ...]]] = []
-    for fineness in (1, 2, 3, 4):
-        longest = total / slots / fineness
+    for about in (1, slots, 2 * slots, 3 * slots, 4 * slots):
+        longest = total / about
         programs = []
         for kind in kinds:
             needed = math.ceil(len(kind.cells) / _most(kind, memory))
-            wanted = min(math.ceil(kind.seconds(len(kind.cells)) / longest), slots * fineness)
+            wanted = min(math.ceil(kind.seconds(len(kind.cells)) / longest), about)
             parts = max(needed, min(wanted, len(kind.cells) // 2))
             programs += [(kind.seconds(len(part)), part) for part in kind.parts(parts)]
         programs.sort(key=lambda program: -program[0])
